@@ -1,0 +1,44 @@
+"""Every error raised on purpose.
+
+Each text says what is wrong (with the values), where (tensor, file) and what to do next.
+"""
+
+
+class WeightspaceError(Exception):
+    """Root of all errors raised on purpose; catch this one to keep a batch going."""
+
+
+class CheckpointError(WeightspaceError, ValueError):
+    """A checkpoint whose content contradicts itself: header, shapes, names or values."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A file that asks for code to be run, or for paths outside its own folder."""
+
+
+class FormatError(CheckpointError):
+    """A file in a format that is not read here, or whose optional extra is not installed."""
+
+
+class RemoteError(WeightspaceError, OSError):
+    """A hub repository that could not be reached or does not hold what was asked for."""
+
+
+class GraphError(WeightspaceError, ValueError):
+    """A parameter graph that breaks its promise, or does not fit the checkpoint it is used with."""
+
+
+class TraceError(GraphError):
+    """A module that could not be exported and traced."""
+
+
+class ArchitectureError(WeightspaceError, ValueError):
+    """A checkpoint that cannot be run because its architecture is not known."""
+
+
+class EncoderError(WeightspaceError, ValueError):
+    """An encoder that is unknown, or a graph it cannot encode."""
+
+
+class TableError(WeightspaceError, ValueError):
+    """A latent table with missing columns, mixed encoders or an unreadable file."""
