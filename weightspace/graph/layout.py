@@ -6,77 +6,90 @@ This is the one place that turns terms into numbers; relabelling, alignment and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
-from weightspace.graph.axes import Leaf, ParameterGraph, Prod, Span, Sum, Term
+from weightspace.graph.axes import Leaf, ParameterGraph, Span, Sum, Term
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of positions of one dimension whose innermost axis is the same.
+    """The positions of one dimension that have the same factors.
 
-    Position `start + p` belongs to unit `units[p]` of `axis` (counted over the whole network, parents major; see
+    Position `positions[p]` belongs to unit `units[p]` of `axis` (counted over the whole network, parents major; see
     `ParameterGraph.count`) and is its `slots[p]`-th position here (kernel tap, gate). `axis` is None where the
-    positions are no units at all; `units` then is all zeros.
+    positions are no units at all; `units` then is all zeros. `digits` holds, for each axis of the segment, the
+    index of each position within that axis.
     """
 
     axis: str | None
-    start: int
+    positions: np.ndarray
     units: np.ndarray
     slots: np.ndarray
+    digits: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Positions that share their factors, each with its digit."""
+
+    positions: np.ndarray
+    factors: tuple[tuple[Leaf | Span, np.ndarray], ...]
 
 
 def segments(graph: ParameterGraph, term: Term) -> list[Segment]:
-    """Return the runs of positions of a dimension, in order.
+    """Return the segments of a dimension; their positions together are `range(graph.length(term))`.
 
-    Inside a run the innermost leaf is the axis; leaves around it that are its parents pick the unit, all other
-    factors count slots. A parent that is not in `term` (it sits in another dimension) is taken at its first unit.
+    In a segment the most deeply nested leaf is the axis; leaves that are its parents pick the unit, all other factors
+    count slots. A parent that is not in `term` (it sits in another dimension) is taken at its first unit.
 
     Example:
-        >>> from weightspace.graph.axes import Axis
+        >>> from weightspace.graph.axes import Axis, Prod
         >>> g = ParameterGraph({"c": Axis("c", 2, "hidden")}, {}, (), "infer")
         >>> [(s.axis, s.units.tolist(), s.slots.tolist()) for s in segments(g, Prod((Leaf("c"), Span(3))))]
         [('c', [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2])]
     """
-    found, start = [], 0
-    for factors in _runs(term):
-        size = int(np.prod([graph.length(f) for f in factors], dtype=np.int64))
-        found.append(_segment(graph, factors, start, size))
-        start += size
-    return found
+    return [_segment(graph, run) for run in _runs(graph, term)]
 
 
-def _runs(term: Term) -> list[tuple[Leaf | Span, ...]]:
-    """Distribute products over sums: each run is a plain product of leaves and spans, and runs are contiguous."""
+def _runs(graph: ParameterGraph, term: Term) -> list[_Run]:
     if isinstance(term, Leaf | Span):
-        return [(term,)]
+        here = np.arange(graph.length(term))
+        return [_Run(here, ((term, here),))]
     if isinstance(term, Sum):
-        return [run for part in term.parts for run in _runs(part)]
-    if not term.parts:
-        return [()]
-    head, rest = term.parts[0], _runs(Prod(term.parts[1:]))
-    heads = _runs(head)
-    if len(rest) > 1:  # a sum under a product: unroll the outer factor, position by position
-        raise NotImplementedError(f"a sum inside a product: {term}")
-    return [h + rest[0] for h in heads]
+        found, start = [], 0
+        for part in term.parts:
+            found += [_Run(start + run.positions, run.factors) for run in _runs(graph, part)]
+            start += graph.length(part)
+        return found
+    runs = [_Run(np.zeros(1, np.int64), ())]
+    for part in term.parts:
+        size = graph.length(part)
+        runs = [_join(major, minor, size) for major in runs for minor in _runs(graph, part)]
+    return runs
 
 
-def _segment(graph: ParameterGraph, factors: tuple[Leaf | Span, ...], start: int, size: int) -> Segment:
-    names = [f.axis for f in factors if isinstance(f, Leaf)]
-    if not names:
-        return Segment(None, start, np.zeros(size, np.int64), np.arange(size))
-    axis = max(names, key=lambda name: len(graph.lineage(name)))
-    line = graph.lineage(axis)
-    position, units, slots = np.arange(size), np.zeros(size, np.int64), np.zeros(size, np.int64)
-    strides = {name: int(np.prod([graph.axes[n].size for n in line[i + 1 :]])) for i, name in enumerate(line)}
-    step = size
-    for factor in factors:
-        length = graph.length(factor)
-        step //= length
-        digit = position // step % length
-        if isinstance(factor, Leaf) and factor.axis in strides:
-            units += digit * strides.pop(factor.axis)
+def _join(major: _Run, minor: _Run, size: int) -> _Run:
+    """Product of two runs; `size` is the length of the dimension the minor one lies in."""
+    n, m = len(major.positions), len(minor.positions)
+    positions = (major.positions[:, None] * size + minor.positions).ravel()
+    outer = tuple((factor, np.repeat(digit, m)) for factor, digit in major.factors)
+    return _Run(positions, outer + tuple((factor, np.tile(digit, n)) for factor, digit in minor.factors))
+
+
+def _segment(graph: ParameterGraph, run: _Run) -> Segment:
+    digits = {factor.axis: digit for factor, digit in run.factors if isinstance(factor, Leaf)}
+    axis = max(digits, key=lambda name: len(graph.lineage(name)), default=None)
+    line = graph.lineage(axis) if axis else ()
+    units = np.zeros_like(run.positions)
+    for i, name in enumerate(line):
+        if name in digits:
+            units = units + digits[name] * prod(graph.axes[n].size for n in line[i + 1 :])
+    slots, counted = np.zeros_like(run.positions), set()
+    for factor, digit in run.factors:
+        if isinstance(factor, Leaf) and factor.axis in line and factor.axis not in counted:
+            counted.add(factor.axis)
         else:
-            slots = slots * length + digit
-    return Segment(axis, start, units, slots)
+            slots = slots * graph.length(factor) + digit
+    return Segment(axis, run.positions, units, slots, digits)
