@@ -1,0 +1,25 @@
+"""Fixtures that several folders of tests use."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_checkpoints() -> Path:
+    """Folder of the 174 real checkpoints; skips where it is absent."""
+    folder = SHARED / "checkpoints"
+    if not (folder / "manifest.json").exists():
+        pytest.skip("the real checkpoints (shared/data/checkpoints) are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_datasets() -> Path:
+    """Folder of the datasets; skips where it is absent."""
+    folder = SHARED / "datasets"
+    if not folder.exists():
+        pytest.skip("the datasets (shared/data/datasets) are not beside this checkout")
+    return folder
