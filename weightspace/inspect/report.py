@@ -54,6 +54,19 @@ class Report:
         }
 
 
+def read_report(source: str) -> Report:
+    """Return the report of a file, folder or hub id; no weight is read.
+
+    Raises:
+        CheckpointError: The header cannot be read, or contradicts itself.
+    """
+    from weightspace.checkpoint.load import read_header
+    from weightspace.graph.infer import infer_graph
+
+    header = read_header(source)
+    return Report(source, header, infer_graph(header))
+
+
 def _axis(graph: ParameterGraph, axis: Axis) -> dict[str, Any]:
     return {
         "name": axis.name,

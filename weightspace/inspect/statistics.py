@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import prod
+from dataclasses import asdict, dataclass
+from math import isfinite, prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,11 @@ class TensorStatistics:
     spectral_norm: float | None
     stable_rank: float | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON's types, None where there is no number."""
+        plain = asdict(self) | {"shape": list(self.shape), "quantiles": list(map(_finite, self.quantiles))}
+        return plain | {"mean": _finite(self.mean), "std": _finite(self.std)}
+
 
 def checkpoint_statistics(checkpoint: Checkpoint, graph: ParameterGraph) -> Iterator[TensorStatistics]:
     """Yield the statistics of each tensor in turn; no more than one is in memory.
@@ -79,6 +85,10 @@ def tensor_statistics(name: str, tensor: Shaped[Tensor, "*dims"], *, view: str) 
     norm, rank = (None, None) if nonfinite else _spectrum(_matrix(values, view))
     dtype = str(tensor.dtype).removeprefix("torch.")
     return TensorStatistics(name, dtype, tuple(tensor.shape), nonfinite, mean, std, _quantiles(finite), norm, rank)
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _sortable(tensor: Tensor) -> Tensor:

@@ -1,0 +1,85 @@
+"""How every verb behaves: exit status, standard input, pipes, terminals, Ctrl-C."""
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import weightspace.cli
+from weightspace.cli import VERBS, run
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["inspect"], ["inspect", "x", "--nonsense"], ["embed", "x"]])
+def test_wrong_usage_is_status_2_and_one_line(arguments, capsys):
+    assert run(arguments) == 2
+    said, errors = capsys.readouterr()
+    assert said == "" and errors.startswith("weightspace: ") and errors.count("\n") == 1
+    assert "--help" in errors
+
+
+def test_a_list_comes_from_standard_input(runs, shell):
+    names = [str(runs / "net0.safetensors"), str(runs / "net2.safetensors")]
+    done = shell("inspect", "-", text="\n".join(names) + "\n\n")
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if line.endswith("safetensors")] == names
+
+
+def test_an_empty_list_is_wrong_usage(shell):
+    done = shell("inspect", "-", text="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("weightspace: no inputs")
+
+
+def test_a_pipe_gets_plain_text_that_does_not_depend_on_its_width(runs, shell):
+    narrow, wide = (shell("inspect", runs, COLUMNS=c) for c in ("20", "200"))
+    assert narrow.stdout == wide.stdout and narrow.stdout.isascii()
+    assert narrow.stderr == ""
+
+
+def test_a_terminal_gets_tables(runs, command):
+    reader, writer = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.Popen([command, "inspect", str(runs / "net0.safetensors")], stdout=writer, env=environment)
+    os.close(writer)
+    said = b""
+    while piece := _read(reader):
+        said += piece
+    assert done.wait() == 0
+    assert "─".encode() in said and b"100.0% of the weights" in said
+
+
+def _read(reader):
+    try:
+        return os.read(reader, 4096)
+    except OSError:  # the other end of a terminal was closed
+        return b""
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path, command):
+    path = tmp_path / "long.safetensors"
+    save_file({f"layers.{i}.weight": torch.ones(2, 2) for i in range(2000)}, path)
+    running = subprocess.Popen([command, "inspect", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout.readline() == f"{path}\n"
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    running.stderr.close()
+    assert running.wait() == 141
+
+
+def test_ctrl_c_leaves_quietly(monkeypatch, capsys):
+    class Interrupted:
+        def __iter__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    assert run(["inspect", "-"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_verb_is_a_file_and_a_line():
+    folder = Path(weightspace.cli.__file__).parent
+    assert set(VERBS) <= {path.stem for path in folder.glob("*.py")}

@@ -1,0 +1,73 @@
+"""`weightspace inspect`: what checkpoints hold, from their headers alone."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from weightspace.cli.manners import Inputs, complain_about, find_inputs, progress
+from weightspace.cli.show import show
+from weightspace.errors import WeightspaceError
+from weightspace.inspect.report import Report, read_report
+from weightspace.inspect.sections import Section, report_sections, statistics_section
+
+if TYPE_CHECKING:
+    from weightspace.inspect.statistics import TensorStatistics
+
+
+@dataclass(frozen=True)
+class _Finding:
+    report: Report
+    statistics: list[TensorStatistics] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        rows = self.statistics
+        return {**self.report.as_dict(), "error": ""} | ({} if rows is None else {"stats": [s.as_dict() for s in rows]})
+
+    def sections(self) -> Iterator[Section]:
+        yield from report_sections(self.report)
+        if self.statistics is not None:
+            yield statistics_section(self.statistics)
+
+
+def inspect(paths: Inputs, /, *, stats: bool = False, json: bool = False) -> int:
+    """Show what checkpoints hold, from their headers alone.
+
+    Tensors with dtypes and shapes, how many weights there are, the share that is understood, the axes they sit on and
+    which units may be relabelled. No weight is read unless asked for.
+
+    Args:
+        paths: Files, folders, hub ids, or - for a list of them on standard input.
+        stats: Also read the weights: mean, deviation, quantiles, spectral norm and stable rank of each tensor.
+        json: Print one JSON list with an entry for each checkpoint.
+    """
+    entries: list[dict[str, Any]] = []
+    failed = 0
+    for path in find_inputs(paths):
+        try:
+            finding = _look(path, stats)
+        except (WeightspaceError, OSError) as error:
+            failed += 1
+            entries.append({"path": path, "error": complain_about(path, error)})
+            continue
+        if json:
+            entries.append(finding.as_dict())
+        else:
+            show(finding.sections())
+    if json:
+        print(jsonlib.dumps(entries, indent=1, allow_nan=False))
+    return 1 if failed else 0
+
+
+def _look(path: str, stats: bool) -> _Finding:
+    report = read_report(path)
+    if not stats:
+        return _Finding(report, None)
+    from weightspace.checkpoint.load import load_checkpoint
+    from weightspace.inspect.statistics import checkpoint_statistics
+
+    checkpoint = load_checkpoint(path)
+    rows = checkpoint_statistics(checkpoint, report.graph)
+    return _Finding(report, list(progress(rows, total=len(checkpoint.tensors), unit="tensor")))

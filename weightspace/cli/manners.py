@@ -1,0 +1,86 @@
+"""How every verb behaves towards its inputs, its output file and its reader."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from cyclopts import Parameter
+
+from weightspace.errors import WeightspaceError
+
+
+Item = TypeVar("Item")
+
+
+class UsageError(WeightspaceError, ValueError):
+    """A command that cannot be begun as it was given."""
+
+
+def complain(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"weightspace: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Return text that a terminal shows and does not obey: names in files are chosen by whoever wrote them."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def complain_about(path: str, error: Exception) -> str:
+    """Name a failed input on standard error; return what was said about it, in one line."""
+    said = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+    line = " ".join((said if path in said else f"{path}: {said}").split())
+    complain(line)
+    return line
+
+
+Inputs = Annotated[list[str], Parameter(allow_leading_hyphen=True)]
+"""Files, folders, hub ids or `-`, which the parser would take for an option."""
+
+
+def find_inputs(paths: Sequence[str]) -> list[str]:
+    """Return every checkpoint that is meant: folders walked, `-` replaced by the lines of standard input.
+
+    Raises:
+        UsageError: There is none, or one is an option that does not exist.
+    """
+    from weightspace.checkpoint.find import find_checkpoints
+
+    for path in paths:
+        if path.startswith("-") and path != "-":
+            raise UsageError(f"unknown option {path} (a file of that name is ./{path}).")
+    found = find_checkpoints(paths)
+    if not found:
+        raise UsageError("no inputs: standard input holds no line.")
+    return found
+
+
+def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
+    """Pass items on with a progress bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from tqdm import tqdm
+
+    yield from tqdm(items, total=total, unit=unit, leave=False)
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Make sure that a file can be written, before any work is done.
+
+    Raises:
+        UsageError: It exists and `force` is off, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file.")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists: pass --force to overwrite it.")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {folder}.")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{path} cannot be written: the folder {folder} is not writable.")
