@@ -1,0 +1,196 @@
+"""A parameter graph compiled once into index tensors, so that a sweep is nothing but matrix products.
+
+graph -> Plan: for each block the units on its two sides, its kernel taps, and where each position goes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weightspace.encode.sides import Grouping, Side, make_side
+from weightspace.errors import GraphError
+from weightspace.graph.axes import Axis, Block, ParameterGraph, Prod, Sum, Term, leaves
+from weightspace.graph.layout import Segment, segments
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """One block as a stack of matrices between two groups of units.
+
+    Its tensor becomes `(groups, targets, sources, taps)`: permute by `order`, flatten to `(out, in, taps)`, and split
+    the rows (`split == "out"`) or the columns (`"in"`) into groups by `index` where the units of a shared parent
+    (groups of a grouped convolution) pair up. A block on one side only has no `source`; its `in` length is 1.
+
+    Args:
+        tensor: Name in the checkpoint.
+        kind: The block's kind.
+        order: Stored dimensions, output ones first, then input ones, then kernel ones.
+        sizes: Numbers of outputs, inputs, taps.
+        kernel: Sizes of the kernel dimensions; their product is `taps`.
+        target: The units written.
+        source: The units read; None for biases, norms, depthwise kernels.
+        split: Which side carries the groups, if any.
+        index: `(groups, positions in a group)`.
+    """
+
+    tensor: str
+    kind: str
+    order: tuple[int, ...]
+    sizes: tuple[int, int, int]
+    kernel: tuple[int, ...]
+    target: Side | None
+    source: Side | None
+    split: str | None = None
+    index: Tensor | None = None
+
+    def ends(self, direction: str) -> tuple[Side, Side]:
+        """Side that is read and side that is told on a `ahead` or `back` sweep; the same if there is but one."""
+        near, far = (self.source, self.target) if direction == "ahead" else (self.target, self.source)
+        near, far = near or far, far or near
+        assert near is not None and far is not None, f"block {self.tensor} sits on no unit"
+        return near, far
+
+
+@dataclass(frozen=True)
+class PlanStage:
+    """A stage's name, its operations (`op` first, then what follows) and its edges in order."""
+
+    name: str
+    ops: tuple[str, ...]
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a sweep needs to know of an architecture.
+
+    Args:
+        axes: By name.
+        counts: Units of each axis in the whole network.
+        stages: In data-flow order; stages without weights are folded into the operations of the one before.
+    """
+
+    axes: dict[str, Axis]
+    counts: dict[str, int]
+    stages: tuple[PlanStage, ...]
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """Every edge once, in data-flow order."""
+        return tuple(edge for stage in self.stages for edge in stage.edges)
+
+    @cached_property
+    def weights(self) -> int:
+        """Numbers held by all blocks."""
+        return sum(e.sizes[0] * e.sizes[1] * e.sizes[2] for e in self.edges)
+
+
+def compile_plan(graph: ParameterGraph) -> Plan:
+    """Return the plan of a graph.
+
+    Raises:
+        GraphError: The graph holds no block with a weight in it.
+    """
+    stages, left = [], {name for name, block in graph.blocks.items() if block.size}
+    if not left:
+        raise GraphError("the graph holds no block with weights, so there is nothing to embed.")
+    for stage in graph.stages:
+        names = [name for name in dict.fromkeys(stage.blocks) if name in left]
+        left -= set(names)
+        ops = (stage.op, *stage.after)
+        if names:
+            stages.append(PlanStage(stage.name, ops, tuple(_edge(graph, graph.blocks[n]) for n in names)))
+        elif stages:
+            stages[-1] = PlanStage(stages[-1].name, (*stages[-1].ops, *ops), stages[-1].edges)
+    rest = [block for name, block in graph.blocks.items() if name in left]
+    stages += [PlanStage(block.tensor, (block.kind,), (_edge(graph, block),)) for block in rest]
+    counts = {name: graph.count(name) for name in graph.axes}
+    return Plan(dict(graph.axes), counts, tuple(stages))
+
+
+def _edge(graph: ParameterGraph, block: Block) -> Edge:
+    outs, ins, taps = _roles(graph, block)
+    kernel = tuple(graph.length(block.dims[d]) for d in taps)
+    out_term, in_term = (Prod(tuple(block.dims[d] for d in dims)) for dims in (outs, ins))
+    sizes = (graph.length(out_term), graph.length(in_term), block.size // graph.length(Prod((out_term, in_term))))
+    rows, columns = (segments(graph, term) if dims else [] for term, dims in ((out_term, outs), (in_term, ins)))
+    shared, split = _shared(graph, rows, columns)
+    index = _groups(graph, rows if split == "out" else columns, shared) if split else None
+    target = _side(graph, rows, out_term, _Split(shared, index, split == "out"))
+    source = _side(graph, columns, in_term, _Split(shared, index, split == "in"))
+    return Edge(block.tensor, block.kind, (*outs, *ins, *taps), sizes, kernel, target, source, split, index)
+
+
+@dataclass(frozen=True)
+class _Split:
+    shared: tuple[str, ...]
+    index: Tensor | None
+    near: bool
+
+
+def _side(graph: ParameterGraph, found: list[Segment], term: Term, split: _Split) -> Side | None:
+    if not found:
+        return None
+    rank = np.argsort(split.index.flatten().numpy()) if split.index is not None and split.near else None
+    grouping = Grouping(split.shared, rank) if split.shared else None
+    return make_side(graph, found, grouping, ordered=not _repeated(term))
+
+
+def _repeated(term: Term) -> bool:
+    """Whether an axis stands twice within a product, so that its slots are units too."""
+    if isinstance(term, Prod):
+        names = [name for part in term.parts for name in {leaf.axis for leaf in leaves(part)}]
+        return len(set(names)) < len(names) or any(map(_repeated, term.parts))
+    return isinstance(term, Sum) and any(map(_repeated, term.parts))
+
+
+def _roles(graph: ParameterGraph, block: Block) -> tuple[list[int], list[int], list[int]]:
+    """Stored dimensions by role: written, read, taps. A dimension without units is taps, whatever its letter."""
+    dims = range(len(block.dims))
+    bare = [d for d in dims if not any(leaves(block.dims[d]))]
+    outs = [d for d in dims if d not in bare and block.view[d] == "o"]
+    ins = [d for d in dims if d not in bare and block.view[d] == "i"]
+    taps = [d for d in dims if d not in bare and block.view[d] == "k"]
+    ins += taps
+    if not outs:
+        outs, ins = ins[:1], ins[1:]
+    if not ins:
+        ins = [d for d in outs[1:] if not _related(graph, block.dims[outs[0]], block.dims[d])]
+        outs = [d for d in outs if d not in ins]
+    return outs, ins, bare
+
+
+def _related(graph: ParameterGraph, a: Term, b: Term) -> bool:
+    """Whether some axis of one term is an ancestor of, or is, an axis of the other."""
+    first, second = ({leaf.axis for leaf in leaves(term)} for term in (a, b))
+    ancestors = {name for axis in first for name in graph.lineage(axis)}
+    return bool(ancestors & second) or any(set(graph.lineage(axis)) & first for axis in second)
+
+
+def _shared(graph: ParameterGraph, rows: list[Segment], columns: list[Segment]) -> tuple[tuple[str, ...], str | None]:
+    """Parents that only one side names although both live in them, and that side."""
+    for split, near, far in (("out", rows, columns), ("in", columns, rows)):
+        names = set.intersection(*(_parents(graph, s, named=True) for s in near)) if near else set()
+        names &= set.intersection(*(_parents(graph, s, named=False) for s in far)) if far else set()
+        if names:
+            return tuple(sorted(names, key=lambda name: len(graph.lineage(name)))), split
+    return (), None
+
+
+def _parents(graph: ParameterGraph, segment: Segment, *, named: bool) -> set[str]:
+    line = graph.lineage(segment.axis) if segment.axis else ()
+    return {name for name in line if (name in segment.digits) == named}
+
+
+def _groups(graph: ParameterGraph, near: list[Segment], shared: tuple[str, ...]) -> Tensor:
+    """`(groups, positions in a group)` of the side that names the shared parents."""
+    sizes = [graph.axes[name].size for name in shared]
+    group = np.concatenate([np.ravel_multi_index([s.digits[name] for name in shared], sizes) for s in near])
+    positions = np.concatenate([segment.positions for segment in near])
+    order = np.lexsort((positions, group))
+    return torch.from_numpy(positions[order].reshape(int(group.max()) + 1, -1))

@@ -1,0 +1,54 @@
+"""Low-frequency cosines of kernel taps and slots, so that kernels of all sizes share their channels."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+FREQUENCIES = tuple(f for f in product(range(3), repeat=3) if sum(f) <= 2)
+
+
+def kernel_cosines(kernel: tuple[int, ...]) -> tuple[list[int], Float[Tensor, "taps channels"]]:
+    """Return the channels that a kernel of these sizes has, as indices of `FREQUENCIES`, and their cosines.
+
+    Tap `t` of a dimension of size `k` stands at `(t + 1/2) / k`; frequency `f` is `sqrt(2) cos(pi f (t + 1/2) / k)`,
+    and 1 for `f = 0`. All channels have mean square 1 over the taps, and a dimension has frequencies below its size.
+    Dimensions beyond the third only count into the mean.
+
+    Example:
+        >>> kernel_cosines((1, 1))
+        ([0], tensor([[1.]], dtype=torch.float64))
+    """
+    sizes = (*kernel[:3], *(1,) * (3 - len(kernel)))
+    rest = math.prod(kernel[3:])
+    channels = [i for i, f in enumerate(FREQUENCIES) if all(n < k for n, k in zip(f, sizes, strict=True))]
+    columns = []
+    for i in channels:
+        waves = [_wave(n, k) for n, k in zip(FREQUENCIES[i], sizes, strict=True)]
+        columns.append(torch.einsum("a,b,c->abc", *waves).flatten().repeat_interleave(rest))
+    return channels, torch.stack(columns, 1) / math.prod(sizes) / rest
+
+
+def _wave(frequency: int, size: int) -> Tensor:
+    taps = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    return torch.ones_like(taps) if frequency == 0 else math.sqrt(2) * torch.cos(math.pi * frequency * taps)
+
+
+def slot_cosines(slots: Int[Tensor, "positions"], count: int, channels: int) -> Float[Tensor, "positions channels"]:
+    """Cosines of the slots of a unit (pixels of a flattened map); zeros where there is one slot."""
+    if count == 1:
+        return torch.zeros(len(slots), channels, dtype=torch.float64)
+    frequencies = torch.arange(1, channels + 1)
+    waves = math.sqrt(2) * torch.cos(math.pi * frequencies * (slots[:, None] + 0.5) / count)
+    return (waves * (frequencies < count)).double()
+
+
+def index_codes(size: int, width: int) -> Float[Tensor, "units width"]:
+    """Fixed sines and cosines of an index, of wave lengths from 2 pi to 2000 pi, for units whose order has a meaning."""
+    index = torch.arange(size, dtype=torch.float64)[:, None]
+    rates = 1000.0 ** -(torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+    return torch.cat([torch.sin(index * rates), torch.cos(index * rates)], 1)

@@ -1,0 +1,88 @@
+"""Messages through a block: two matrix products a kernel channel, never a vector an edge."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
+from weightspace.nn.seeded import draw
+from weightspace.nn.tiles import row_tiles
+
+
+class KernelMessage(nn.Module):
+    """`m_out = 1/n_in * sum_c (W_c @ (h A_c) + |W_c| @ (h B_c))`, and the same with `W^T` on the way back.
+
+    `W_c` is the kernel projected on cosine `c` (see `kernel_cosines`), so 1x1 to 7x7 kernels share `A` and `B`. A
+    multiply-add count a weight is `2 * width` a linear layer and direction, less for kernels.
+
+    Args:
+        width: Of a unit's state.
+        generator: Draws `A` and `B`.
+    """
+
+    def __init__(self, width: int, *, generator: Generator) -> None:
+        super().__init__()
+        self.mixers = nn.ParameterDict(
+            {name: draw(2, len(FREQUENCIES), width, width, generator=generator) for name in ("ahead", "back")}
+        )
+
+    def mix(self, h: Tensor, kernel: tuple[int, ...], direction: str) -> Float[Tensor, "models channels units width"]:
+        """Return `h A_c` and `h B_c`, one after the other."""
+        channels, _ = kernel_cosines(kernel)
+        mixer = self.mixers[direction][:, channels].flatten(0, 1)
+        return h[:, None] @ mixer
+
+    def between(
+        self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], direction: str, split: tuple[str, Tensor] | None
+    ) -> Float[Tensor, "models positions width"]:
+        """Return the messages from the states `h` of one side's positions to the other's.
+
+        Args:
+            weight: `(models, out, in, taps)`, any float dtype.
+            h: `(models, positions, width)`, positions in groups if `split`.
+            kernel: Sizes whose product is `taps`.
+            direction: `ahead` (from the in side) or `back` (from the out side).
+            split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
+        """
+        x, transposed = self.mix(h, kernel, direction), direction == "back"
+        if split:
+            stack = _grouped(_channels(weight.to(h.dtype), kernel), *split)
+            stack = stack.transpose(-1, -2) if transposed else stack
+            x = x.unflatten(2, (stack.shape[2], -1))
+            return (stack @ x).sum(1).flatten(1, 2) / stack.shape[-1]
+        parts = []
+        for rows, tile in row_tiles(weight, h.dtype):
+            stack = _channels(tile, kernel)
+            parts.append((stack.transpose(-1, -2) @ x[:, :, rows] if transposed else stack @ x).sum(1))
+        if transposed:
+            return torch.stack(parts).sum(0) / weight.shape[1] if len(parts) > 1 else parts[0] / weight.shape[1]
+        return torch.cat(parts, 1) / weight.shape[2]
+
+    def within(
+        self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], direction: str
+    ) -> Float[Tensor, "models positions width"]:
+        """Return the messages of weights that sit on one side: each position's own state through its own weight.
+
+        Args:
+            weight: `(models, positions, 1, taps)`.
+            h: `(models, positions, width)`.
+            kernel: Sizes whose product is `taps`.
+            direction: As in `between`.
+        """
+        stack = _channels(weight.to(h.dtype), kernel).squeeze(-1)
+        return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel, direction))
+
+
+def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels outs ins"]:
+    """`W_c` and `|W_c|`, one after the other."""
+    channels, cosines = kernel_cosines(kernel)
+    projected = weight.movedim(-1, 1) if len(cosines) == 1 else (weight @ cosines.to(weight)).movedim(-1, 1)
+    return torch.cat([projected, projected.abs()], 1)
+
+
+def _grouped(stack: Tensor, side: str, index: Tensor) -> Float[Tensor, "models channels groups outs ins"]:
+    index = index.to(stack.device)
+    flat = stack.index_select(2 if side == "out" else 3, index.flatten())
+    return flat.unflatten(2, index.shape) if side == "out" else flat.unflatten(3, index.shape).transpose(2, 3)
