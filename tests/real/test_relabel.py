@@ -1,0 +1,69 @@
+"""Relabelling by the graph inferred from the file alone keeps what real networks compute."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.real.table import ALL_SHARED, GROUPS, PATHS, network_of, outputs, weights_of
+from weightspace.checkpoint.load import load_checkpoint
+from weightspace.graph.infer import infer_graph
+from weightspace.graph.symmetry.relabel import random_permutations, relabel
+
+REBUILT = [name for name in PATHS if network_of(name)]
+TOLERANCE = 1e-9
+
+
+def run(network, checkpoint):
+    """Outputs in float64 on fixed inputs."""
+    weights = weights_of(checkpoint)
+    with torch.no_grad():
+        return outputs(network, weights, network.inputs(weights, torch.Generator().manual_seed(0)))
+
+
+def difference(one, other):
+    """Largest absolute difference of any output, relative to that output's largest value."""
+    return max(((a - b).abs().max() / a.abs().max()).item() for a, b in zip(one, other, strict=True))
+
+
+def moved(one, other):
+    return [name for name, tensor in one.tensors.items() if not torch.equal(tensor, other.tensors[name])]
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_relabelling_keeps_the_outputs(name):
+    network, checkpoint = network_of(name), load_checkpoint(PATHS[name])
+    graph = infer_graph(checkpoint)
+    permutations = random_permutations(graph, generator=torch.Generator().manual_seed(1))
+    relabelled = relabel(checkpoint, graph, permutations)
+
+    print(f"{name}: {graph.free_units} of {graph.units} units free, {graph.understood:.3f} of the weights understood")
+    assert difference(run(network, checkpoint), run(network, relabelled)) < TOLERANCE
+    assert bool(moved(checkpoint, relabelled)) == (graph.free_units > 0)
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_leaving_one_tensor_behind_changes_the_outputs(name):
+    """The other way round: the check above can fail."""
+    network, checkpoint = network_of(name), load_checkpoint(PATHS[name])
+    graph = infer_graph(checkpoint)
+    permutations = random_permutations(graph, generator=torch.Generator().manual_seed(1))
+    relabelled = relabel(checkpoint, graph, permutations)
+    candidates = [tensor for tensor in moved(checkpoint, relabelled) if not network.is_unused(tensor)]
+    if not candidates:
+        pytest.skip("no unit of this network is free")
+
+    before = run(network, checkpoint)
+    for tensor in candidates[:: max(1, len(candidates) // 4)]:
+        torn = replace(relabelled, tensors={**relabelled.tensors, tensor: checkpoint.tensors[tensor]})
+        assert difference(before, run(network, torn)) > TOLERANCE, tensor
+
+
+@pytest.mark.skipif(
+    not ALL_SHARED, reason="the real checkpoints (shared/data/checkpoints) are not beside this checkout"
+)
+def test_most_real_networks_have_free_units():
+    free = {name for name in REBUILT if infer_graph(load_checkpoint(PATHS[name])).free_units}
+    groups = {GROUPS[name] for name in free}
+    print(f"free units in {len(free)} of {len(REBUILT)} rebuilt checkpoints, {len(groups)} groups")
+    assert len(free) >= 150 and len(groups) >= 45
