@@ -20,7 +20,8 @@ class Segment:
     Position `positions[p]` belongs to unit `units[p]` of `axis` (counted over the whole network, parents major; see
     `ParameterGraph.count`) and is its `slots[p]`-th position here (kernel tap, gate). `axis` is None where the
     positions are no units at all; `units` then is all zeros. `digits` holds, for each axis of the segment, the
-    index of each position within that axis.
+    index of each position within that axis. `factors` are all factors, major first: position `positions[p]` has the
+    mixed-radix digits of `p`.
     """
 
     axis: str | None
@@ -28,6 +29,7 @@ class Segment:
     units: np.ndarray
     slots: np.ndarray
     digits: dict[str, np.ndarray]
+    factors: tuple[Leaf | Span, ...]
 
 
 @dataclass(frozen=True)
@@ -92,4 +94,4 @@ def _segment(graph: ParameterGraph, run: _Run) -> Segment:
             counted.add(factor.axis)
         else:
             slots = slots * graph.length(factor) + digit
-    return Segment(axis, run.positions, units, slots, digits)
+    return Segment(axis, run.positions, units, slots, digits, tuple(factor for factor, _ in run.factors))

@@ -1,0 +1,1 @@
+"""Relabelling, rescaling, canonical order and alignment of a checkpoint along its graph."""
