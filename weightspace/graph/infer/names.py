@@ -1,0 +1,78 @@
+"""Tensor names taken apart: which module a tensor belongs to, and its role there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from weightspace.checkpoint.header import Header, TensorInfo
+from weightspace.graph.kinds.layer import Group
+
+SUFFIXES = re.compile(r"(:\d+|[./](ReadVariableOp|resource|read|Read|Identity|value|w_?read))+$")
+ROLES = {
+    "weight": ("weight", "weights", "kernel", "kernels", "filters", "filter", "w", "MatMul", "Conv2D", "embeddings"),
+    "bias": ("bias", "biases", "b", "BiasAdd"),
+    "gamma": ("gamma",),
+    "beta": ("beta",),
+    "running_mean": ("running_mean", "moving_mean", "mean"),
+    "running_var": ("running_var", "moving_variance", "moving_var", "variance", "var"),
+}
+ROLE_OF = {word.lower(): role for role, words in ROLES.items() for word in words}
+ENDS = re.compile(r"^(?P<path>.*?)_?(?P<role>[wWbB]|weight|bias|kernel|gamma|beta|moving_mean|moving_variance)$")
+STARTS = re.compile(r"^(?P<role>[wWbB])_(?P<path>.+)$")
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key under which `layer2` comes before `layer10`.
+
+    Example:
+        >>> sorted(["layer10", "layer2", "layer"], key=natural)
+        ['layer', 'layer2', 'layer10']
+    """
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
+
+
+def split(name: str) -> tuple[tuple[str, ...], str]:
+    """Return the module path and the role of a tensor.
+
+    Example:
+        >>> split("dense_1/dense_1/kernel:0")
+        (('dense_1',), 'weight')
+        >>> split("enc_w")
+        (('enc',), 'weight')
+    """
+    parts = [part for part in re.split(r"[./]", SUFFIXES.sub("", name.split(";")[0])) if part] or [name]
+    parts = [part for n, part in enumerate(parts) if n == 0 or part != parts[n - 1]]
+    path, last = tuple(parts[:-1]), parts[-1]
+    if last.lower() in ROLE_OF and path:
+        return path, ROLE_OF[last.lower()]
+    match = STARTS.match(last) or ENDS.match(last)
+    if match and len(last) > 1:
+        return (*path, match["path"]), ROLE_OF[match["role"].lower()]
+    return (*path, last), last
+
+
+def groups(header: Header) -> list[Group]:
+    """Return the modules of a checkpoint with their float tensors, in data-flow order as far as names show it."""
+    found: dict[tuple[str, ...], dict[str, TensorInfo]] = {}
+    for name, info in header.tensors.items():
+        if info.is_float:
+            path, role = split(name)
+            held = found.setdefault(path, {})
+            if role in held:
+                held = found.setdefault((*path, role, name), {})
+            held[role] = info
+    return [Group(".".join(path), tensors) for path, tensors in found.items()]
+
+
+def is_sorted(header: Header) -> bool:
+    """Whether the file lists names by alphabet, so that their order says nothing."""
+    by_dtype: dict[str, list[str]] = {}
+    for name, info in header.tensors.items():
+        by_dtype.setdefault(info.dtype, []).append(name)
+    return all(names == sorted(names) for names in by_dtype.values())
+
+
+def depth_first(paths: Mapping[str, Group]) -> list[str]:
+    """Return paths so that modules of one container stay together, in natural order."""
+    return sorted(paths, key=lambda path: tuple(map(natural, path.split("."))))
