@@ -119,7 +119,8 @@ def _tensor(name: str, entry: Any, spans: list[tuple[int, int, str]], source: st
         raise CheckpointError(f"{where}: no tensor has the shape {str(shape)[:80]}. {AGAIN}")
     if not _sizes(offsets) or len(offsets) != 2:
         raise CheckpointError(f"{where}: data_offsets {str(offsets)[:80]} are not two positions. {AGAIN}")
-    bits, start, stop = prod(shape) * BITS[dtype], *offsets
+    start, stop = offsets
+    bits = prod(shape) * BITS[dtype]
     if bits != (stop - start) * 8:
         raise CheckpointError(
             f"{where}: {tuple(shape)} of {dtype} takes {bits / 8:g} bytes, the header gives it {stop - start}. {AGAIN}"

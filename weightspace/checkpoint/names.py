@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Put before names by `DataParallel` and `torch.compile`."""
-SHELLS = ("model.",)
-"""Attribute names of training code: stripped only where every name has them."""
+SHELLS = ("base_model.model.", "model.")
+"""Attribute names of training code and of PEFT: stripped only where every name has them."""
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""One reader a file format; `weightspace.checkpoint.sniff` has the table."""

@@ -11,8 +11,8 @@ from weightspace.checkpoint.header_safetensors import read_safetensors_header
 from weightspace.errors import CheckpointError
 
 
-def read_safetensors(path: Path) -> Checkpoint:
-    """All tensors of one file, mapped and not copied.
+def read_safetensors(path: Path, *, trust: bool) -> Checkpoint:
+    """All tensors of one file, mapped and not copied; there is nothing in it to `trust`.
 
     Raises:
         CheckpointError: The header lies, or holds a dtype this version of PyTorch does not know.

@@ -1,0 +1,55 @@
+"""One name for one content: hashes of files and of weights in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.header_sharded import read_index
+from weightspace.checkpoint.save import raw_bytes
+from weightspace.checkpoint.sniff import local_file
+from weightspace.errors import CheckpointError
+
+PIECE = 2**22
+
+
+def content_hash(source: Checkpoint | str | os.PathLike[str]) -> str:
+    """SHA-256 as 64 hexadecimal digits.
+
+    Of a path: of the bytes of the file (of a folder, its checkpoint; of a sharded set, all shards in the
+    order of their names). Of a `Checkpoint`: of its weights, in the order of their names, with names, dtypes,
+    shapes and ties, so that the same weights have the same hash wherever they were read from.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    if isinstance(source, Checkpoint):
+        _add_weights(digest.update, source)
+    else:
+        path = local_file(Path(source))
+        for part in read_index(path) if path.name.endswith(".index.json") else [path]:
+            _add_file(digest.update, part)
+    return digest.hexdigest()
+
+
+def _add_file(add: Callable[[Any], None], path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                add(piece)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from None
+
+
+def _add_weights(add: Callable[[Any], None], checkpoint: Checkpoint) -> None:
+    infos = checkpoint.header.tensors
+    entries = [[name, infos[name].dtype, list(infos[name].shape)] for name in sorted(infos)]
+    add(json.dumps([entries, sorted(checkpoint.shared.items())]).encode())
+    for name in sorted(infos):
+        add(raw_bytes(checkpoint.tensors[name]))
