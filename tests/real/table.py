@@ -27,8 +27,9 @@ def network_of(name: str) -> Rebuilt | None:
 
 
 def weights_of(checkpoint: Checkpoint) -> Weights:
-    """The float tensors in float64, so that rounding does not hide a difference."""
-    return {name: t.double() for name, t in checkpoint.tensors.items() if t.is_floating_point()}
+    """The float tensors in float64, so that rounding does not hide a difference; tied ones under each name."""
+    found = {name: tensor.double() for name, tensor in checkpoint.tensors.items() if tensor.is_floating_point()}
+    return {**found, **{alias: found[name] for alias, name in checkpoint.shared.items()}}
 
 
 def outputs(network: Rebuilt, weights: Weights, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
