@@ -43,7 +43,7 @@ def test_relabelling_keeps_the_outputs(name):
 
 @pytest.mark.parametrize("name", REBUILT)
 def test_breaking_one_tie_changes_the_outputs(name):
-    """The other way round: the check above can fail. One dimension of one tensor moves and the rest of its axis stays."""
+    """The check above can fail: one dimension of one tensor moves, the rest of its axis stays."""
     network, checkpoint = network_of(name), load_checkpoint(PATHS[name])
     graph, g = infer_graph(checkpoint), torch.Generator().manual_seed(2)
     orders = random_permutations(graph, generator=g)
