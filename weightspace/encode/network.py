@@ -106,20 +106,30 @@ class SweepNetwork(nn.Module):
         """
         matrices = {e.tensor: as_matrix(weights[e.tensor], e.order, e.sizes) for e in plan.edges}
         contexts, scales, features = self._statistics(plan, matrices)
-        h = self.states.start(plan, len(contexts[plan.edges[0].tensor]))
+        models = len(next(iter(scales.values())))
+        h = self.states.start(plan, models)
         said: dict[tuple[str, str], Tensor] = {}
         tracks = []
         for direction in ("ahead", "back"):
-            g = next(iter(contexts.values())).new_zeros(h[next(iter(h))].shape[0], self.config.track)
+            g = self.head.new_zeros(models, self.config.track)
             for edge in plan.edges if direction == "ahead" else reversed(plan.edges):
-                name, (_, far) = edge.tensor, edge.ends(direction)
-                about = About(scales[name], contexts[name], self.states.above(h, plan, far))
-                heard = self.visits[direction](h, edge, matrices[name], about=about, direction=direction)
-                self.states.share(h, plan, far)
+                name = edge.tensor
+                heard = self._hear(h, plan, edge, (matrices[name], scales[name], contexts[name]), direction)
                 g, said[direction, name] = self.tracks[direction](g, heard), heard
             tracks.append(root_mean_square(g))
         stages = self._stages(plan, features, said)
         return Encoding(self._vector(plan, h, tracks, (features, stages)), h, stages)
+
+    def _hear(self, h: dict, plan: Plan, edge: Edge, known: tuple[Tensor, Tensor, Tensor], direction: str) -> Tensor:
+        """Visit one block, updating `h`; what a block without units says is nothing."""
+        matrix, rms, context = known
+        if edge.target is None and edge.source is None:
+            return context.new_zeros(len(context), self.config.pairs + self.config.width)
+        _, far = edge.ends(direction)
+        about = About(rms, context, self.states.above(h, plan, far))
+        heard = self.visits[direction](h, edge, matrix, about=about, direction=direction)
+        self.states.share(h, plan, far)
+        return heard
 
     def _statistics(self, plan: Plan, matrices: dict[str, Tensor]) -> tuple[dict, dict, dict]:
         contexts, scales, features = {}, {}, {}
@@ -143,6 +153,6 @@ class SweepNetwork(nn.Module):
     def _vector(self, plan: Plan, h: dict, tracks: list, read: tuple[dict, Tensor]) -> Float[Tensor, "models latent"]:
         features, stages = read
         blocks = moments(torch.stack([features[edge.tensor] for edge in plan.edges], 1))
-        axes = self.states.pooled(plan, h)
+        axes = self.states.pooled(plan, h, len(stages))
         wiring = torch.cat([*tracks, moments(stages), axes], 1)
         return torch.cat([blocks, self.config.wiring * wiring], 1) @ self.head

@@ -175,16 +175,20 @@ def _related(graph: ParameterGraph, a: Term, b: Term) -> bool:
 def _shared(graph: ParameterGraph, rows: list[Segment], columns: list[Segment]) -> tuple[tuple[str, ...], str | None]:
     """Parents that only one side names although both live in them, and that side."""
     for split, near, far in (("out", rows, columns), ("in", columns, rows)):
-        names = set.intersection(*(_parents(graph, s, named=True) for s in near)) if near else set()
-        names &= set.intersection(*(_parents(graph, s, named=False) for s in far)) if far else set()
+        names = _common(graph, near, named=True)
+        names &= _common(graph, far, named=False)
         if names:
             return tuple(sorted(names, key=lambda name: len(graph.lineage(name)))), split
     return (), None
 
 
-def _parents(graph: ParameterGraph, segment: Segment, *, named: bool) -> set[str]:
-    line = graph.lineage(segment.axis) if segment.axis else ()
-    return {name for name in line if (name in segment.digits) == named}
+def _common(graph: ParameterGraph, found: list[Segment], *, named: bool) -> set[str]:
+    """Axes that every segment lives in and names, or lives in without naming them."""
+    sets = []
+    for segment in found:
+        line = graph.lineage(segment.axis) if segment.axis else ()
+        sets.append({name for name in line if (name in segment.digits) == named})
+    return sets[0].intersection(*sets[1:]) if sets else set()
 
 
 def _groups(graph: ParameterGraph, near: list[Segment], shared: tuple[str, ...]) -> Tensor:

@@ -24,7 +24,8 @@ class Side:
     """The positions of one side of a block, and the units of the axes that they belong to.
 
     The units of `axes`, one axis after the other, are the side's units; where it is `bare`, a last row stands for the
-    positions without a unit. `rows` are the units a block's message is averaged into, once for each segment (each gate, each of q and k).
+    positions without a unit. `rows` are the units that a message is averaged into, once for each segment (each gate,
+    each of queries and keys).
 
     Args:
         axes: Distinct axis names.

@@ -66,10 +66,10 @@ class AxisStates(nn.Module):
             told, _ = standardise(pooled, pool, torch.zeros(pooled.shape[1], dtype=torch.long, device=pool.device))
             h[parent] = h[parent] + told
 
-    def pooled(self, plan: Plan, h: dict[str, Tensor]) -> Float[Tensor, "models features"]:
+    def pooled(self, plan: Plan, h: dict[str, Tensor], models: int) -> Float[Tensor, "models features"]:
         """Mean and deviation over the units, averaged over the axes of each role."""
         found = []
         for role in ROLES:
             axes = [moments(root_mean_square(h[name])) for name, axis in plan.axes.items() if axis.role == role]
-            found.append(torch.stack(axes).mean(0) if axes else torch.zeros_like(moments(h[next(iter(h))])))
+            found.append(torch.stack(axes).mean(0) if axes else self.roles.new_zeros(models, 2 * self.roles.shape[1]))
         return torch.cat(found, 1)

@@ -69,7 +69,7 @@ class Visit(nn.Module):
         if edge.source is None or edge.target is None:
             m = self.message.within(matrix, x, kernel=edge.kernel, direction=direction)
         else:
-            split = (edge.split, edge.index) if edge.split else None
+            split = (edge.split, edge.index) if edge.split and edge.index is not None else None
             m = self.message.between(matrix, x, kernel=edge.kernel, direction=direction, split=split)
         scale = torch.where(about.rms > 0, 1 / about.rms.clamp_min(torch.finfo(m.dtype).tiny), 0.0)
         m = far.rows(m * scale[:, None, None] * self._modulation(far, 1))

@@ -1,0 +1,1 @@
+"""The table of latents and what looks at it alone."""

@@ -1,0 +1,1 @@
+"""Equivariant building blocks: they know tensors and indices, neither files nor graphs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import product
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 FREQUENCIES = tuple(f for f in product(range(3), repeat=3) if sum(f) <= 2)
 
 
+@lru_cache(maxsize=256)
 def kernel_cosines(kernel: tuple[int, ...]) -> tuple[list[int], Float[Tensor, "taps channels"]]:
     """Return the channels that a kernel of these sizes has, as indices of `FREQUENCIES`, and their cosines.
 
@@ -38,7 +40,7 @@ def _wave(frequency: int, size: int) -> Tensor:
     return torch.ones_like(taps) if frequency == 0 else math.sqrt(2) * torch.cos(math.pi * frequency * taps)
 
 
-def slot_cosines(slots: Int[Tensor, "positions"], count: int, channels: int) -> Float[Tensor, "positions channels"]:
+def slot_cosines(slots: Int[Tensor, " positions"], count: int, channels: int) -> Float[Tensor, "positions channels"]:
     """Cosines of the slots of a unit (pixels of a flattened map); zeros where there is one slot."""
     if count == 1:
         return torch.zeros(len(slots), channels, dtype=torch.float64)
@@ -48,7 +50,7 @@ def slot_cosines(slots: Int[Tensor, "positions"], count: int, channels: int) -> 
 
 
 def index_codes(size: int, width: int) -> Float[Tensor, "units width"]:
-    """Fixed sines and cosines of an index, of wave lengths from 2 pi to 2000 pi, for units whose order has a meaning."""
+    """Fixed sines and cosines of an index, for units whose order has a meaning."""
     index = torch.arange(size, dtype=torch.float64)[:, None]
     rates = 1000.0 ** -(torch.arange(width // 2, dtype=torch.float64) / (width // 2))
     return torch.cat([torch.sin(index * rates), torch.cos(index * rates)], 1)

@@ -77,7 +77,7 @@ class KernelMessage(nn.Module):
 
 def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels outs ins"]:
     """`W_c` and `|W_c|`, one after the other."""
-    channels, cosines = kernel_cosines(kernel)
+    _, cosines = kernel_cosines(kernel)
     projected = weight.movedim(-1, 1) if len(cosines) == 1 else (weight @ cosines.to(weight)).movedim(-1, 1)
     return torch.cat([projected, projected.abs()], 1)
 

@@ -24,7 +24,7 @@ class WordTable(nn.Module):
         super().__init__()
         self.table = draw(rows, width, generator=generator, scale=1.0)
 
-    def forward(self, words: tuple[str, ...]) -> Float[Tensor, "width"]:
+    def forward(self, words: tuple[str, ...]) -> Float[Tensor, " width"]:
         """Return the mean vector of the words; zeros for none."""
         if not words:
             return torch.zeros_like(self.table[0])

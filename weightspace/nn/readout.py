@@ -38,7 +38,8 @@ class Correlation(nn.Module):
         """Sum over the segments, divided by the square root of how many there are."""
         centred, _ = standardise(h, pool, segment)
         product = (centred @ self.states) * (m @ self.messages)
-        return (GAIN * (pool @ product)).asinh().sum(1) / math.sqrt(len(pool))
+        mean = product.mean(1, keepdim=True) if len(pool) == 1 else pool @ product
+        return (GAIN * mean).asinh().sum(1) / math.sqrt(len(pool))
 
 
 class Track(nn.Module):

@@ -12,6 +12,7 @@ from weightspace.nn.tiles import row_tiles
 
 ITERATIONS = 6
 BINS = 1 << 16
+SORTED = 1 << 14
 EXACT = 1 << 22
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STATISTICS = 15
@@ -19,7 +20,7 @@ STATISTICS = 15
 
 def tensor_statistics(
     weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype
-) -> tuple[Float[Tensor, "models statistics"], Float[Tensor, "models"]]:
+) -> tuple[Float[Tensor, "models statistics"], Float[Tensor, " models"]]:
     """Return features of a tensor that no reordering of its units changes, and its root mean square.
 
     The root mean square and the deviation by their logarithms; mean, five quantiles (through asinh), spectral norm
@@ -39,8 +40,8 @@ def tensor_statistics(
     spread = _sum(weight, dtype, power=2, centre=mean) / count
     rms = square.sqrt()
     unit = torch.where(rms > 0, rms, torch.ones_like(rms))
-    top = spectral_norm(weight, dtype) / unit
     outs, ins = weight.shape[1], weight.shape[2] * weight.shape[3]
+    top = (spectral_norm(weight, dtype) if min(outs, ins) > 1 else rms * math.sqrt(count)) / unit
     shape = (_quantiles(weight, mean).to(dtype) / unit[:, None]).asinh()
     rank = torch.where(top > 0, count / top.clamp_min(1e-6) ** 2, torch.zeros_like(top))
     features = [
@@ -68,7 +69,7 @@ def _sum(weight: Tensor, dtype: torch.dtype, *, power: int = 1, centre: Tensor |
     return torch.stack(list(tiles)).sum(0)
 
 
-def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype) -> Float[Tensor, "models"]:
+def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype) -> Float[Tensor, " models"]:
     """Return the largest singular value of `(out, in * taps)` after a few power iterations, from below.
 
     The start is the columns' norms, which a reordering of units reorders alike, so the result never depends on it.
@@ -93,6 +94,8 @@ def _quantiles(weight: Tensor, mean: Tensor) -> Float[Tensor, "models quantiles"
     if count <= EXACT:
         flat = weight.flatten(1)
         flat = flat if flat.dtype == torch.float64 else flat.float()
+        if count <= SORTED:
+            return flat.sort(1).values[:, ranks]
         return torch.stack([flat.kthvalue(rank + 1, dim=1).values for rank in ranks], 1)
     return torch.stack([_histogram_quantiles(model, ranks) for model in weight])
 

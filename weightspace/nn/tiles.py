@@ -1,4 +1,4 @@
-"""A stored tensor as a matrix, tile by tile, so that no more than one tile of it is ever held at the sweep's precision."""
+"""A stored tensor as a matrix, tile by tile: no more than one tile is ever held at the precision of the sweep."""
 
 from __future__ import annotations
 

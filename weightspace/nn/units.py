@@ -12,7 +12,7 @@ from weightspace.nn.seeded import draw
 
 def root_mean_square(h: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
     """Divide each vector by its root mean square."""
-    return h / (h.square().mean(-1, keepdim=True) + torch.finfo(h.dtype).tiny).sqrt()
+    return h * (h.square().mean(-1, keepdim=True) + torch.finfo(h.dtype).tiny).rsqrt()
 
 
 def standardise(
@@ -25,14 +25,14 @@ def standardise(
     root of the machine precision times the uncentred size. Without this step a sweep forgets its input as the width
     grows: what all units share adds up, what tells them apart does not.
     """
-    mean = pool @ m
-    centred = m - mean[:, segment]
-    whole = (pool @ m.square().mean(2, keepdim=True)).squeeze(2)
-    spread = (pool @ centred.square().mean(2, keepdim=True)).squeeze(2)
     info = torch.finfo(m.dtype)
-    floor = info.eps * whole + info.tiny
-    scaled = centred / (spread + floor).sqrt()[:, segment, None]
-    return scaled, mean / (whole + info.tiny).sqrt()[..., None]
+    single = len(pool) == 1
+    mean = m.mean(1, keepdim=True) if single else pool @ m
+    centred = m - (mean if single else mean[:, segment])
+    spread = centred.square().mean((1, 2))[:, None] if single else (pool @ centred.square().mean(2)[..., None])[..., 0]
+    whole = spread + mean.square().mean(2)
+    scale = (spread + info.eps * whole + info.tiny).rsqrt()
+    return centred * (scale if single else scale[:, segment])[..., None], mean / (whole + info.tiny).sqrt()[..., None]
 
 
 class UnitUpdate(nn.Module):

@@ -1,0 +1,81 @@
+"""Checkpoints of one architecture, stacked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.encode.plan import Plan, compile_plan
+from weightspace.errors import EncoderError
+from weightspace.graph.axes import ParameterGraph
+from weightspace.graph.build import build_graph
+
+Signature = tuple[object, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A graph, its plan, and the share of the weights that the graph understands."""
+
+    graph: ParameterGraph
+    plan: Plan
+    understood: float
+
+
+def signature(checkpoint: Checkpoint) -> Signature:
+    """What two checkpoints must have in common to be encoded together: names, dtypes, shapes, ties, program."""
+    header = checkpoint.header
+    infos = tuple((info.name, info.dtype, info.shape) for info in header.tensors.values())
+    return infos, tuple(header.shared.items()), header.metadata.get("architecture")
+
+
+class Architectures:
+    """Plans by signature, the latest ones kept.
+
+    Args:
+        kept: How many.
+    """
+
+    def __init__(self, kept: int = 64) -> None:
+        self._kept, self._found = kept, dict[Signature, Architecture]()
+
+    def of(self, checkpoint: Checkpoint) -> Architecture:
+        """Return the architecture of a checkpoint.
+
+        Raises:
+            EncoderError: It holds no weight.
+        """
+        key = signature(checkpoint)
+        if key not in self._found:
+            if not checkpoint.header.weights:
+                raise EncoderError(
+                    f"{checkpoint.source}: none of its {len(checkpoint.tensors)} tensors holds a real number, "
+                    "so there is nothing to embed. Is this the file with the weights?"
+                )
+            graph = build_graph(checkpoint)
+            while len(self._found) >= self._kept:
+                del self._found[next(iter(self._found))]
+            self._found[key] = Architecture(graph, compile_plan(graph), graph.understood)
+        return self._found[key]
+
+
+def stack(plan: Plan, checkpoints: list[Checkpoint]) -> tuple[dict[str, Tensor], list[int]]:
+    """Return each tensor of the plan with a leading axis of models, finite, and how many weights of each were not."""
+    lost, stacked = torch.zeros(len(checkpoints), dtype=torch.long), {}
+    for edge in plan.edges:
+        tensors = [readable(c.tensors[edge.tensor]) for c in checkpoints]
+        whole = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
+        if not torch.isfinite(whole.sum(dtype=torch.float64)):
+            bad = ~torch.isfinite(whole)
+            lost += bad.flatten(1).sum(1)
+            whole = torch.where(bad, torch.zeros_like(whole), whole)
+        stacked[edge.tensor] = whole
+    return stacked, lost.tolist()
+
+
+def readable(tensor: Tensor) -> Tensor:
+    """The tensor in a dtype that can be stacked and sorted: eight-bit floats as float32."""
+    return tensor.float() if tensor.element_size() == 1 else tensor

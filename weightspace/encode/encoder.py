@@ -1,0 +1,113 @@
+"""Checkpoints in, latents out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import final
+
+import torch
+from torch import Generator, Tensor
+
+from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.load import load_checkpoint
+from weightspace.encode.batch import Architectures, stack
+from weightspace.encode.cache import RowCache
+from weightspace.encode.latent import Latent
+from weightspace.encode.many import Progress, Source, encode_rows
+from weightspace.encode.network import Encoding, SweepConfig, SweepNetwork
+from weightspace.errors import EncoderError
+from weightspace.graph.axes import GRAPH_VERSION
+from weightspace.latents.table import LatentTable
+
+VERSION = 1
+SEEDS = {"random-sweep": 0}
+
+
+@final
+class Encoder:
+    """Turns checkpoints into latents with one sweep network.
+
+    Args:
+        name: Of the encoder.
+        network: It runs in the precision of its parameters: float64 makes a relabelling invisible to the last digit
+            of the float32 vector.
+    """
+
+    def __init__(self, name: str, network: SweepNetwork) -> None:
+        self.name, self.network = name, network.eval()
+        self.architectures = Architectures()
+        self.id = f"{name}-{VERSION}-{_digest(network)}"
+
+    @classmethod
+    def from_pretrained(cls, name: str = "random-sweep") -> Encoder:
+        """Return the encoder of this name.
+
+        `random-sweep` has learned nothing: its parameters are drawn from a fixed seed.
+
+        Raises:
+            EncoderError: There is no encoder of this name.
+        """
+        if name not in SEEDS:
+            raise EncoderError(f"there is no encoder {name!r}; there is {', '.join(SEEDS)}.")
+        generator = Generator().manual_seed(SEEDS[name])
+        return cls(name, SweepNetwork(SweepConfig(), generator=generator).double())
+
+    def encode(self, source: Source) -> Latent:
+        """Return the latent of one checkpoint, or of the file it is in.
+
+        Raises:
+            WeightspaceError: It cannot be read or holds no weights.
+        """
+        checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+        plan = self.architectures.of(checkpoint).plan
+        found, lost = self.encode_stack(checkpoint)
+        units = {name: h[0].float() for name, h in found.units.items()}
+        stages = {stage.name: s.float() for stage, s in zip(plan.stages, found.stages[0], strict=True)}
+        return Latent(found.vector[0].float(), units, stages, lost[0])
+
+    @torch.no_grad()
+    def encode_stack(self, *checkpoints: Checkpoint) -> tuple[Encoding, list[int]]:
+        """Return the encoding of checkpoints of one architecture, and how many weights of each are not finite."""
+        plan = self.architectures.of(checkpoints[0]).plan
+        weights, lost = stack(plan, list(checkpoints))
+        return self.network(plan, weights), lost
+
+    def encode_many(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        known: LatentTable | None = None,
+    ) -> LatentTable:
+        """Return a table with one row a source, in their order; a source that fails has a row that says why.
+
+        Checkpoints of one architecture are encoded together. A content (by its hash) that this encoder has embedded
+        before, in `known` or in `cache`, is not embedded again.
+
+        Args:
+            sources: Files, folders (every checkpoint inside), hub ids, checkpoints.
+            batch_size: At most so many at once.
+            progress: Called with how many sources are done and how many there are.
+            cache: Folder that keeps each row once it is computed, so that an interrupted run can go on.
+            known: A table to go on from.
+        """
+        rows = RowCache(self.id, GRAPH_VERSION, folder=cache, known=known)
+        found = encode_rows(self, sources, batch_size=batch_size, progress=progress, cache=rows)
+        latent = self.network.config.latent
+        return LatentTable.from_rows(found, encoder=self.id, graph_version=GRAPH_VERSION, latent=latent)
+
+
+def _digest(network: SweepNetwork) -> str:
+    digest = hashlib.sha256(repr(network.config).encode())
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(_float32(value).numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+def _float32(value: Tensor) -> Tensor:
+    return value.detach().cpu().float().contiguous()
