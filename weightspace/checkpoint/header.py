@@ -6,6 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
+from typing import Any
+
+DEEPEST = 64
+"""Dimensions a tensor may have, as in PyTorch."""
+
+
+def is_shape(sizes: Any) -> bool:
+    """Whether some tensor could have these sizes: whole numbers, none negative, addressable even where one is zero.
+
+    Example:
+        >>> is_shape([2, 0]), is_shape([2**40, 2**40, 0]), is_shape([2.0]), is_shape(None)
+        (True, False, False, False)
+    """
+    if not isinstance(sizes, (list, tuple)) or len(sizes) > DEEPEST:
+        return False
+    return all(type(size) is int and size >= 0 for size in sizes) and prod(size or 1 for size in sizes) < 2**59
 
 
 @dataclass(frozen=True)

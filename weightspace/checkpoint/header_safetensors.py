@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from weightspace.checkpoint.header import Header, TensorInfo
+from weightspace.checkpoint.header import Header, TensorInfo, is_shape
 from weightspace.errors import CheckpointError
 
 BITS = {
@@ -21,8 +21,6 @@ BITS = {
 }
 LONGEST = 100_000_000
 """Bytes a header may have, as in the safetensors library."""
-DEEPEST = 64
-"""Dimensions a tensor may have, as in PyTorch."""
 AGAIN = "Fetch or export the file again."
 
 ReadBytes = Callable[[int, int], bytes]
@@ -115,9 +113,9 @@ def _tensor(name: str, entry: Any, spans: list[tuple[int, int, str]], source: st
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
         raise CheckpointError(f"{where}: dtype {dtype!r} is not known; known are {', '.join(BITS)}. {AGAIN}")
-    if not _sizes(shape) or len(shape) > DEEPEST or prod(size or 1 for size in shape) >= 2**63:
+    if not is_shape(shape):
         raise CheckpointError(f"{where}: no tensor has the shape {str(shape)[:80]}. {AGAIN}")
-    if not _sizes(offsets) or len(offsets) != 2:
+    if not is_shape(offsets) or len(offsets) != 2:
         raise CheckpointError(f"{where}: data_offsets {str(offsets)[:80]} are not two positions. {AGAIN}")
     start, stop = offsets
     bits = prod(shape) * BITS[dtype]
@@ -127,10 +125,6 @@ def _tensor(name: str, entry: Any, spans: list[tuple[int, int, str]], source: st
         )
     spans.append((start, stop, name))
     return TensorInfo(name, dtype, tuple(shape))
-
-
-def _sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def _check_spans(spans: list[tuple[int, int, str]], size: int, source: str) -> None:

@@ -19,6 +19,8 @@ LIKELY = ("model", "module", "net", "network", "params", "weights", "policy", "g
 OPTIMISERS = ("optim", "scheduler", "scaler", "rng", "grad")
 AVERAGES = ("ema", "swa", "average")
 DEEPEST = 32
+SPARSEST, ROOM = 1000, 2**20
+"""How many zeros a stored number of a sparse tensor may stand for, in tensors of more than `ROOM` numbers."""
 
 
 def unwrap(saved: Any, source: str) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
@@ -37,7 +39,10 @@ def unwrap(saved: Any, source: str) -> tuple[dict[str, Tensor], dict[str, str], 
         path, outer, inner = f"{path}{key}.", inner, inner[key]
         _note_siblings(outer, key, values, left_out)
     tensors: dict[str, Tensor] = {}
-    _collect(inner, "", tensors, values, left_out, 0)
+    try:
+        _collect(inner, "", tensors, values, left_out, 0)
+    except (CheckpointError, RuntimeError) as error:
+        raise CheckpointError(f"{source}: {error}") from None
     if not tensors:
         raise CheckpointError(f"{source}: holds no tensor ({_kinds(inner)}). Save model.state_dict() and load that.")
     return tensors, values, left_out
@@ -103,7 +108,13 @@ def _tensor(value: Any) -> Tensor:
     tensor = value.detach()
     if tensor.is_quantized:
         return tensor.dequantize()
-    return tensor if tensor.layout == torch.strided else tensor.to_dense()
+    if tensor.layout == torch.strided:
+        return tensor
+    if tensor.numel() > max(SPARSEST * tensor._nnz(), ROOM):
+        raise CheckpointError(
+            f"a sparse tensor of {tuple(tensor.shape)} is too large to be written out. Save it dense."
+        )
+    return tensor.to_dense()
 
 
 def _is_array(value: Any) -> bool:

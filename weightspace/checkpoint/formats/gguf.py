@@ -23,6 +23,7 @@ def read_gguf(path: Path, *, trust: bool) -> Checkpoint:
     """
     try:
         reader = gguf.GGUFReader(path)
+        metadata = {key: str(field.contents()) for key, field in reader.fields.items() if _is_short(field)}
     except Exception as error:  # the reader believes the file and fails where its numbers lead
         raise CheckpointError(f"{path}: not a readable GGUF file ({error}). Fetch or convert it again.") from None
     tensors = {}
@@ -31,7 +32,6 @@ def read_gguf(path: Path, *, trust: bool) -> Checkpoint:
         tensors[name] = _tensor(stored, f"{path}: tensor {name!r}")
     if not tensors:
         raise CheckpointError(f"{path}: no tensor in it. Fetch or convert it again.")
-    metadata = {key: str(field.contents()) for key, field in reader.fields.items() if _is_short(field)}
     return Checkpoint(tensors, metadata, str(path))
 
 

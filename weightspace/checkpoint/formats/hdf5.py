@@ -36,8 +36,10 @@ def read_hdf5_bytes(file: Path | io.BytesIO, size: int, source: str) -> Checkpoi
     try:
         with h5py.File(file, "r") as store:
             metadata = _metadata(store)
-            roots = [key for key in store if key in ROOTS] or list(store)
-            left_out |= {key: "optimizer or training state" for key in store if key not in roots}
+            own = [key for key in store if isinstance(store.get(key, getlink=True), h5py.HardLink)]
+            roots = [key for key in own if key in ROOTS] or own
+            left_out |= {key: "optimizer or training state" for key in own if key not in roots}
+            left_out |= {key: "a link to elsewhere, not followed" for key in store if key not in own}
             _check_size(store, max(ROOM, RATIO * size), source)
             for root in roots:
                 _collect(store, root, f"{root}/" if root == "model_weights" else "", tensors, left_out)

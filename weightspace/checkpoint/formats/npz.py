@@ -13,6 +13,7 @@ from torch import Tensor
 
 from weightspace.checkpoint.archive import open_archive, read_entry
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.header import is_shape
 from weightspace.errors import CheckpointError
 
 
@@ -50,6 +51,6 @@ def _array(data: bytes, where: str) -> np.ndarray | None:
     if dtype.hasobject:
         return None
     held = len(data) - file.tell()
-    if any(size < 0 for size in shape) or prod(shape) * dtype.itemsize != held:
+    if not is_shape(shape) or prod(shape) * dtype.itemsize != held:
         raise CheckpointError(f"{where}: {shape} of {dtype} does not fit {held} bytes. Fetch or save it again.")
     return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if columns_first else "C")

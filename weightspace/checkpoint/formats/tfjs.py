@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.header import is_shape
 from weightspace.checkpoint.header_sharded import leaves_folder, read_json
 from weightspace.errors import CheckpointError, FormatError, UnsafeCheckpointError
 
@@ -72,7 +73,7 @@ def _weight(entry: Any, data: bytes, start: int, path: Path) -> tuple[str, Tenso
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: a weight of the manifest is damaged: {error!r}. Fetch it again.") from None
     stop = start + prod(shape) * stored.itemsize
-    if any(size < 0 for size in shape) or stop > len(data):
+    if not is_shape(shape) or stop > len(data):
         raise CheckpointError(f"{path}: tensor {name!r} needs bytes {start} to {stop} of {len(data)}. Fetch it again.")
     values = np.frombuffer(data[start:stop], stored).reshape(shape)
     if "scale" in scaling:
