@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ COMMAND = str(Path(sys.executable).with_name("weightspace"))
 def perceptron(seed, sizes=(3, 5, 2)):
     g = torch.Generator().manual_seed(seed)
     tensors = {}
-    for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         tensors[f"{2 * i}.weight"] = torch.randn(fan_out, fan_in, generator=g)
         tensors[f"{2 * i}.bias"] = torch.randn(fan_out, generator=g)
     return tensors

@@ -69,5 +69,9 @@ def _look(path: str, stats: bool) -> _Finding:
     from weightspace.inspect.statistics import checkpoint_statistics
 
     checkpoint = load_checkpoint(path)
-    rows = checkpoint_statistics(checkpoint, report.graph)
-    return _Finding(report, list(progress(rows, total=len(checkpoint.tensors), unit="tensor")))
+    rows: list[TensorStatistics] = []
+    with progress("tensor") as update:
+        for row in checkpoint_statistics(checkpoint, report.graph):
+            rows.append(row)
+            update(len(rows), len(checkpoint.tensors))
+    return _Finding(report, rows)

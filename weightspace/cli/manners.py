@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from tempfile import TemporaryFile
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from weightspace.errors import WeightspaceError
-
-
-Item = TypeVar("Item")
 
 
 class UsageError(WeightspaceError, ValueError):
@@ -30,7 +28,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def complain_about(path: str, error: Exception) -> str:
+def complain_about(path: str, error: Exception | str) -> str:
     """Name a failed input on standard error; return what was said about it, in one line."""
     said = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
     line = " ".join((said if path in said else f"{path}: {said}").split())
@@ -59,14 +57,21 @@ def find_inputs(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def progress(items: Iterable[Item], *, total: int, unit: str) -> Iterator[Item]:
-    """Pass items on with a progress bar on standard error, where that is a terminal."""
+@contextmanager
+def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function of (done, total) that moves a bar on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
-        yield from items
+        yield lambda done, total: None
         return
     from tqdm import tqdm
 
-    yield from tqdm(items, total=total, unit=unit, leave=False)
+    with tqdm(unit=unit, leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
 
 
 def check_output(path: Path, *, force: bool) -> None:
@@ -79,8 +84,8 @@ def check_output(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is a folder: name a file.")
     if path.exists() and not force:
         raise UsageError(f"{path} exists: pass --force to overwrite it.")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {folder}.")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{path} cannot be written: the folder {folder} is not writable.")
+    try:
+        with TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}): name a file in a folder that can.") from None
