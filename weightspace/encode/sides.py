@@ -99,7 +99,7 @@ def make_side(graph: ParameterGraph, found: list[Segment], grouping: Grouping | 
     parts = [_part(graph, segment, grouping, ordered) for segment in found]
     axes = tuple(dict.fromkeys(part.axis for part in parts if part.axis is not None))
     counts = tuple(graph.count(axis) for axis in axes)
-    start, total = dict(zip(axes, np.cumsum([0, *counts]), strict=False)), sum(counts)
+    start, total = dict(zip(axes, np.cumsum([0, *counts]).tolist(), strict=False)), sum(counts)
     back = np.argsort(np.concatenate([part.places for part in parts]))
     rows = _rows([(part.places, part.units + start[part.axis]) for part in parts if part.axis is not None])
     return Side(

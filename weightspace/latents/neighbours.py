@@ -30,7 +30,7 @@ def neighbours(table: LatentTable, k: int = 5) -> pd.DataFrame:
     if k < 1 or len(rows) < 2:
         raise TableError(f"cannot find {k} neighbours among {len(rows)} latents; both numbers must be larger.")
     k, vectors = min(k, len(rows) - 1), table.vectors[rows].astype(np.float64)
-    distance, index = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(vectors).kneighbors()
+    distance, index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors).kneighbors()
     ids = table["id"][rows]
     frame = {"id": np.repeat(ids, k), "neighbour": ids[index[:, :k]].ravel()}
     return pd.DataFrame(frame | {"rank": np.tile(np.arange(1, k + 1), len(rows)), "distance": distance[:, :k].ravel()})
