@@ -1,111 +1,179 @@
 """Who reads whom: axes are united along the flow of data, from names and sizes alone.
 
-Each module is seen from outside as a `Piece`: the axis it reads, the one it writes, and what others may read from
-inside. A container whose pieces fit end to end is a chain. Where they do not, the earlier piece of the right size is
-read; where several could be, they are tied, which takes freedom away but is never wrong.
+A container whose pieces fit end to end is a chain. Where they do not, what stands between is looked for (a flatten, a
+shuffle, a concatenation), then the earlier piece of the right size; where several could be read, they are tied, which
+takes freedom away but is never wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weightspace.graph.axes import Leaf, Prod, Span
-from weightspace.graph.infer.tree import WEIGHTS, Node
+from weightspace.graph.infer import fits
+from weightspace.graph.infer.heads import Heads, attention
+from weightspace.graph.infer.norms import placed
+from weightspace.graph.infer.piece import Piece, leaf
+from weightspace.graph.infer.sequence import ordered
+from weightspace.graph.infer.ties import SHORTCUT, tie_block, tie_by_size, tie_runs
+from weightspace.graph.infer.tree import Node
 from weightspace.graph.infer.wires import Wires
-from weightspace.graph.kinds.layer import Layer
-
-FLATTENED = "flattened in an order that the file does not show"
-UNPLACED = ""
 
 
-@dataclass
-class Piece:
-    """A layer or container as its surroundings see it.
+@dataclass(frozen=True)
+class Clues:
+    """What holds for the whole checkpoint.
 
     Args:
-        node: The module.
-        entry: Axis that it reads; None for embeddings.
-        exit: Axis that it writes.
-        exposed: Axes that other modules may read, in order.
-        loose: Entries that nothing inside explains.
-        spatial: Whether it writes maps.
+        flatten: Whether maps are flattened channels `first` or `last`, None if not known.
+        shuffle: The same for pixel shuffles.
+        heads: What the file says about attention.
+        norms: Whether norms come before or after their layers, by their names.
+        repeated: Templates of blocks that occur more than once.
     """
 
-    node: Node
-    entry: str | None
-    exit: str | None
-    exposed: list[str] = field(default_factory=list)
-    loose: list[str] = field(default_factory=list)
-    spatial: bool = False
+    flatten: str | None
+    shuffle: str | None
+    heads: Heads
+    norms: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    repeated: set[tuple] = field(default_factory=set)
 
 
 class Flow:
     """Wires a tree of modules."""
 
-    def __init__(self, wires: Wires, flatten: str | None) -> None:
+    def __init__(self, wires: Wires, clues: Clues) -> None:
         self.wires = wires
-        self.flatten = flatten
+        self.clues = clues
 
     def visit(self, node: Node) -> Piece | None:
         """Wire everything inside `node` and return it as a piece; None if it holds nothing to wire."""
-        own = [self._leaf(node, node.layer)] if node.layer is not None else []
-        inside = [p for p in (*own, *map(self.visit, node.children.values())) if p is not None]
-        if not inside:
+        own = [leaf(node, node.layer)] if node.layer is not None else []
+        pieces = [p for p in (*own, *map(self.visit, node.children.values())) if p is not None]
+        if not pieces:
             return None
-        if len(inside) == 1:
-            inside[0].node = node
-            return inside[0]
-        return self._chain(node, inside)
-
-    def _leaf(self, node: Node, layer: Layer) -> Piece | None:
-        if layer.op == "opaque":
-            return None
-        exposed = [layer.exit] if layer.op in WEIGHTS else []
-        return Piece(node, layer.entry, layer.exit, exposed, [], layer.spatial)
-
-    def _size(self, axis: str) -> int:
-        return self.wires.sizes[axis]
-
-    def _chain(self, node: Node, pieces: list[Piece]) -> Piece:
-        first = pieces[0]
-        whole = Piece(node, first.entry, first.exit, list(first.exposed), list(first.loose), first.spatial)
-        for piece in pieces[1:]:
-            if piece.entry is not None and not self._join(whole, piece):
-                whole.loose.append(piece.entry)
-            whole.exit = piece.exit
-            whole.spatial = piece.spatial or (
-                whole.spatial and piece.node.layer is not None and _passes(piece.node.layer)
-            )
-            whole.exposed += piece.exposed
-            whole.loose += piece.loose
+        pieces = attention(self.wires, pieces, self.clues.heads)
+        pieces = placed(self.wires, ordered(self.wires, pieces), self.clues.norms)
+        if len(pieces) == 1:
+            pieces[0].node = node
+            return pieces[0]
+        cuts = [p for p in pieces if SHORTCUT.match(p.node.name) and p.weighted and not p.attends]
+        if len(cuts) == len([p for p in pieces if p.weighted]):
+            cuts = []
+        whole = self._chain(node, [p for p in pieces if p not in cuts])
+        for cut in cuts:
+            self._shortcut(whole, cut)
+        tie_block(self.wires, whole, self.clues.repeated)
         return whole
 
-    def _join(self, whole: Piece, piece: Piece) -> bool:
-        """Let `piece` read what `whole` has written so far; False if nothing fits."""
-        assert piece.entry is not None
-        wanted = self._size(piece.entry)
-        if whole.exit is not None and self._size(whole.exit) == wanted:
-            self.wires.unite(whole.exit, piece.entry)
-            return True
-        earlier = [axis for axis in whole.exposed if self._size(axis) == wanted]
-        if whole.entry is not None and self._size(whole.entry) == wanted:
-            earlier.append(whole.entry)
-        for axis in earlier:
-            self.wires.unite(axis, piece.entry)
-        return bool(earlier) or self._unflatten(whole, piece.entry, wanted)
+    def _chain(self, node: Node, pieces: list[Piece]) -> Piece:
+        """Wire pieces in order. Branches that may meet again tie what this container writes, size by size."""
+        whole = Piece(node, pieces[0].entry, pieces[0].exit)
+        ends: list[str | None] = []
+        for n, piece in enumerate(pieces):
+            before = whole.exit
+            if n and piece.entry is not None:
+                jumped = self._join(whole, piece, pieces[n - 1])
+                if jumped:
+                    ends.append(before)
+            elif n and before is not None and whole.weighted:
+                ends.append(before)
+            self._absorb(whole, piece, first=n == 0)
+        self._meet(whole, pieces, [*ends, whole.exit])
+        tie_runs(self.wires, node, pieces)
+        return whole
 
-    def _unflatten(self, whole: Piece, entry: str, wanted: int) -> bool:
-        if whole.exit is None or not whole.spatial or wanted % self._size(whole.exit):
+    def _absorb(self, whole: Piece, piece: Piece, *, first: bool) -> None:
+        if first or (whole.entry is None and not whole.weighted):
+            whole.entry = piece.entry
+        whole.exit = piece.exit
+        whole.spatial = piece.spatial or (piece.passes and whole.spatial)
+        whole.attends |= piece.attends
+        whole.weighted += piece.weighted
+        whole.has_shortcut |= piece.has_shortcut
+        whole.exposed += piece.exposed
+        whole.loose += piece.loose
+        whole.inner += piece.inner
+
+    def _join(self, whole: Piece, piece: Piece, previous: Piece) -> bool:
+        """Let `piece` read what `whole` has written; True if it does not read the last piece."""
+        wires = self.wires
+        assert piece.entry is not None
+        if whole.exit is not None and wires.sizes[whole.exit] == wires.sizes[piece.entry]:
+            wires.unite(whole.exit, piece.entry)
             return False
-        taps = Span(wanted // self._size(whole.exit))
-        channels = Leaf(whole.exit)
-        if self.flatten is None:
-            self.wires.mark(entry, "fixed", FLATTENED)
-            self.wires.mark(whole.exit, "fixed", FLATTENED)
-        else:
-            self.wires.bind(entry, Prod((channels, taps) if self.flatten == "first" else (taps, channels)), FLATTENED)
+        if self._turns_previous(whole, piece, previous):
+            return False
+        if (
+            fits.flipped(wires, whole, piece)
+            or fits.grouped(wires, whole, piece)
+            or fits.flattened(wires, whole, piece, self.clues.flatten)
+            or fits.shuffled(wires, whole, piece, self.clues.shuffle)
+        ):
+            return False
+        merges = fits.merges(wires, whole, piece, previous)
+        if merges and fits.concatenated(wires, whole, piece):
+            return False
+        if self._earlier(whole, piece):
+            return True
+        if fits.halved(wires, whole, piece) or fits.concatenated(wires, whole, piece):
+            return False
+        if fits.widened(wires, whole, piece):
+            return False
+        whole.loose.append(piece.entry)
         return True
 
+    def _turns_previous(self, whole: Piece, piece: Piece, previous: Piece) -> bool:
+        """A first weight that only fits the other way round: what follows shows it."""
+        layer = previous.layer
+        if layer is None or layer.sure or whole.weighted != 1 or layer.entry is None or layer.entry == layer.exit:
+            return False
+        assert piece.entry is not None
+        if self.wires.sizes[layer.entry] != self.wires.sizes[piece.entry] or layer.op not in ("conv", "linear"):
+            return False
+        fits.turn(previous)
+        whole.entry, whole.exit, whole.exposed = previous.entry, previous.exit, list(previous.exposed)
+        self.wires.unite(layer.exit, piece.entry)
+        return True
 
-def _passes(layer: Layer) -> bool:
-    return layer.op in ("norm", "scale")
+    def _earlier(self, whole: Piece, piece: Piece) -> bool:
+        """Read the earlier output of the right size, or what the container itself reads; tie them if several are."""
+        assert piece.entry is not None
+        wanted = self.wires.sizes[piece.entry]
+        found = [axis for axis in whole.exposed if self.wires.sizes[axis] == wanted]
+        if whole.entry is not None and self.wires.sizes[whole.entry] == wanted:
+            found.append(whole.entry)
+        for axis in found:
+            self.wires.unite(axis, piece.entry)
+        return bool(found)
+
+    def _meet(self, whole: Piece, pieces: list[Piece], ends: list[str | None]) -> None:
+        """Tie by size where branches end at one size, or where a residual stream runs through."""
+        sizes = [self.wires.sizes[axis] for axis in ends if axis is not None]
+        sides = [axis for p in pieces for axis in (p.entry, p.exit)]
+        tables = [p for p in pieces if p.entry is None]
+        recurrent = [p for p in pieces if any(layer.op == "recurrent" for layer in p.inner)]
+        met = len(ends) > 1 and len(set(sizes)) < len(sizes)
+        if met or (whole.attends and any(p.attends and p.weighted > 1 for p in pieces)):
+            tie_by_size(self.wires, sides)
+        elif len(tables) > 1 and len(recurrent) > 1:
+            tie_by_size(self.wires, sides)
+
+    def _shortcut(self, whole: Piece, cut: Piece) -> None:
+        """A shortcut with weights: it reads what the block reads and adds to what it writes."""
+        sizes = self.wires.sizes
+        fitting = (
+            whole.entry is not None
+            and whole.exit is not None
+            and cut.entry is not None
+            and cut.exit is not None
+            and sizes[whole.entry] == sizes[cut.entry]
+            and sizes[whole.exit] == sizes[cut.exit]
+        )
+        if fitting:
+            self.wires.unite(whole.entry or "", cut.entry or "")
+            self.wires.unite(whole.exit or "", cut.exit or "")
+            whole.has_shortcut = True
+        elif cut.entry is not None:
+            self._join(whole, cut, cut)
+        whole.inner += cut.inner

@@ -6,12 +6,18 @@ from typing import Protocol, runtime_checkable
 
 from weightspace.checkpoint.header import Header
 from weightspace.graph.axes import ParameterGraph, Stage
-from weightspace.graph.infer.flow import Flow
+from weightspace.graph.infer.ends import mark_ends
+from weightspace.graph.infer.flow import Clues, Flow
+from weightspace.graph.infer.heads import find_heads
+from weightspace.graph.infer.layout import find_layout, flatten_order, is_torch
 from weightspace.graph.infer.names import groups, is_sorted
+from weightspace.graph.infer.norms import votes
+from weightspace.graph.infer.pairing import pair
+from weightspace.graph.infer.ties import adding_templates
 from weightspace.graph.infer.tree import tree
 from weightspace.graph.infer.wires import Wires
 from weightspace.graph.kinds import read_layer
-from weightspace.graph.kinds.layer import Layout
+from weightspace.graph.kinds.layer import Layer
 
 
 @runtime_checkable
@@ -26,27 +32,30 @@ class HasHeader(Protocol):
 def infer_graph(checkpoint: HasHeader | Header) -> ParameterGraph:
     """Return the parameter graph of a checkpoint, from names, shapes, dtypes and metadata alone.
 
-    It may tie or fix more than the network needs, never less: what cannot be shown from the file is not free.
+    It may tie or fix more than the network needs, never less: what cannot be shown from the file is not free. Stages
+    are in the order in which data is likely to flow.
     """
     header = checkpoint if isinstance(checkpoint, Header) else checkpoint.header
-    layers = [read_layer(group, Layout()) for group in groups(header)]
+    modules = pair(groups(header))
+    layout = find_layout(header, modules)
+    layers = [read_layer(group, layout) for group in modules]
+    wires = _wires(layers)
+    root = tree(layers, not is_sorted(header))
+    shuffle = "last" if layout.channels_last else "first" if is_torch(header) else None
+    clues = Clues(flatten_order(header, layout), shuffle, find_heads(header), votes(root), adding_templates(root))
+    whole = Flow(wires, clues).visit(root)
+    ordered = list(root.layers())
+    if whole is not None:
+        mark_ends(wires, whole, ordered)
+    stages = tuple(Stage(la.path, la.op, tuple(b.tensor for b in la.blocks), (), la.reads) for la in ordered)
+    return wires.graph([b for la in ordered for b in la.blocks], stages, header.shared)
+
+
+def _wires(layers: list[Layer]) -> Wires:
     wires = Wires()
     for layer in layers:
         for name, size in layer.sizes.items():
             wires.add(name, size, *layer.roles.get(name, ("hidden", "")), parent=layer.parents.get(name))
         for name, term in layer.bound.items():
             wires.bind(name, term, "")
-    root = tree(layers, not is_sorted(header))
-    whole = Flow(wires, "first").visit(root)
-    ordered = list(root.layers())
-    if whole is not None:
-        for axis in filter(None, (whole.entry, *whole.loose)):
-            wires.mark(axis, "input")
-        consumed = {
-            wires.root(layer.entry) for layer in layers if layer.entry is not None and layer.op in ("linear", "conv")
-        }
-        for layer in layers:
-            if layer.exit and wires.root(layer.exit) not in consumed:
-                wires.mark(layer.exit, "output")
-    stages = tuple(Stage(la.path, la.op, tuple(b.tensor for b in la.blocks), (), la.reads) for la in ordered)
-    return wires.graph([b for la in ordered for b in la.blocks], stages, header.shared)
+    return wires

@@ -12,6 +12,9 @@ SUFFIXES = re.compile(r"(:\d+|[./](ReadVariableOp|resource|read|Read|Identity|va
 ROLES = {
     "weight": ("weight", "weights", "kernel", "kernels", "filters", "filter", "w", "MatMul", "Conv2D", "embeddings"),
     "bias": ("bias", "biases", "b", "BiasAdd"),
+    "recurrent_weight": ("recurrent_kernel", "recurrent_weights"),
+    "depthwise_weight": ("depthwise_kernel", "depthwise_filter", "depthwise_weights"),
+    "pointwise_weight": ("pointwise_kernel", "pointwise_filter", "pointwise_weights"),
     "gamma": ("gamma",),
     "beta": ("beta",),
     "running_mean": ("running_mean", "moving_mean", "mean"),
@@ -19,6 +22,11 @@ ROLES = {
 }
 ROLE_OF = {word.lower(): role for role, words in ROLES.items() for word in words}
 ENDS = re.compile(r"^(?P<path>.*?)_?(?P<role>[wWbB]|weight|bias|kernel|gamma|beta|moving_mean|moving_variance)$")
+RECURRENT = re.compile(
+    r"^(?P<path>.*?)_?(?P<kind>weight|bias|w|b)_(?P<side>ih|hh|hr)(?P<layer>(?:_l\d+)?(?:_reverse)?)$", re.IGNORECASE
+)
+WHOLE = re.compile(r"^(in_proj_(weight|bias)|bias_[kv]|(weight|bias)_(mu|sigma|eps(ilon)?)|w_[ifo]_diag|log_std)$")
+CELL_PARTS = ("gates", "candidate", "projection")
 STARTS = re.compile(r"^(?P<role>[wWbB])_(?P<path>.+)$")
 
 
@@ -44,6 +52,13 @@ def split(name: str) -> tuple[tuple[str, ...], str]:
     parts = [part for part in re.split(r"[./]", SUFFIXES.sub("", name.split(";")[0])) if part] or [name]
     parts = [part for n, part in enumerate(parts) if n == 0 or part != parts[n - 1]]
     path, last = tuple(parts[:-1]), parts[-1]
+    if found := RECURRENT.match(last):
+        kind = "weight" if found["kind"].lower().startswith("w") else "bias"
+        return (*path, *filter(None, [found["path"]])), f"{kind}_{found['side']}{found['layer']}"
+    if WHOLE.match(last) and path:
+        return path, last
+    if len(path) > 1 and path[-1] in CELL_PARTS and "cell" in path[-2]:
+        return path[:-1], f"{path[-1]}_{ROLE_OF.get(last.lower(), last)}"
     if last.lower() in ROLE_OF and path:
         return path, ROLE_OF[last.lower()]
     match = STARTS.match(last) or ENDS.match(last)

@@ -6,10 +6,33 @@ stored tensors become the canonical `(out, in, *kernel)`, and back, is in each b
 
 from collections.abc import Callable
 
-from weightspace.graph.kinds import conv, embedding, linear, norm, opaque, vector
+from weightspace.graph.kinds import (
+    conv,
+    embedding,
+    fused_attention,
+    keras_recurrent,
+    linear,
+    mask,
+    noisy,
+    norm,
+    onnx_recurrent,
+    opaque,
+    recurrent,
+    separable,
+    tensorflow_cell,
+    vector,
+)
 from weightspace.graph.kinds.layer import Group, Layer, Layout
 
 KINDS: tuple[Callable[[Group, Layout], Layer | None], ...] = (
+    recurrent.read,
+    keras_recurrent.read,
+    tensorflow_cell.read,
+    onnx_recurrent.read,
+    fused_attention.read,
+    mask.read,
+    noisy.read,
+    separable.read,
     norm.read,
     embedding.read,
     linear.read,
