@@ -5,14 +5,14 @@ from __future__ import annotations
 import json as jsonlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from weightspace.cli.manners import Inputs, UsageError, check_output, complain, complain_about, find_inputs, progress
 from weightspace.cli.show import show
-from weightspace.inspect.sections import Section, number_text
+from weightspace.inspect.coverage import coverage_sections, summarise
 
 if TYPE_CHECKING:
     from weightspace.encode.encoder import Encoder
@@ -51,11 +51,14 @@ def embed(
     failed = [(row["path"], row["error"]) for row in table.data.select(["path", "error"]).to_pylist() if row["error"]]
     for path, error in failed:
         complain_about(path, error)
-    nearest = _nearest(table, neighbours) if neighbours else {}
+    if neighbours and table.fine.sum() < 2:
+        complain("no neighbours: fewer than two checkpoints have a latent.")
+        neighbours = 0
+    summary = {"output": str(output), **summarise(table, neighbours=neighbours)}
     if json:
-        print(jsonlib.dumps(_summary(table, output, nearest), indent=1, allow_nan=False))
+        print(jsonlib.dumps(summary, indent=1, allow_nan=False))
     else:
-        show(_sections(_summary(table, output, nearest)))
+        show(coverage_sections(summary, title=str(output), shown=SHOWN))
     return 1 if failed else 0
 
 
@@ -92,71 +95,3 @@ def _others(known: LatentTable, table: LatentTable) -> LatentTable:
     """Rows of the known table that the new one does not replace."""
     again = set(table["path"])
     return type(known)(known.data.filter([path not in again for path in known["path"]]))
-
-
-def _nearest(table: LatentTable, k: int) -> dict[str, list[dict[str, Any]]]:
-    """Nearest others of each checkpoint by its id, none where fewer than two have a latent."""
-    from weightspace.latents.neighbours import neighbours
-
-    if table.fine.sum() < 2:
-        complain("no neighbours: fewer than two checkpoints have a latent.")
-        return {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in neighbours(table, k).to_dict("records"):
-        found.setdefault(row["id"], []).append({"id": row["neighbour"], "distance": row["distance"]})
-    return found
-
-
-def _summary(table: LatentTable, output: Path, nearest: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    columns = ["id", "path", "weights", "understood", "free_units", "nonfinite", "error"]
-    rows = table.data.select(columns).to_pylist()
-    shares = [row["understood"] for row in rows if not row["error"]]
-    return {
-        "output": str(output),
-        "encoder": table.encoder,
-        "graph_version": table.graph_version,
-        "checkpoints": len(rows),
-        "failed": len(rows) - len(shares),
-        "weights": sum(row["weights"] or 0 for row in rows),
-        "understood_mean": sum(shares) / len(shares) if shares else None,
-        "understood_least": min(shares, default=None),
-        "rows": [row | ({"neighbours": nearest[row["id"]]} if row["id"] in nearest else {}) for row in rows],
-    }
-
-
-def _sections(summary: dict[str, Any]) -> list[Section]:
-    rows = summary["rows"]
-    shown = [row for row in rows if not row["error"]][:SHOWN]
-    mean, least = (_percent(summary[f"understood_{word}"]) for word in ("mean", "least"))
-    about = (
-        ("checkpoints", f"{summary['checkpoints']} ({summary['failed']} failed)"),
-        ("weights", f"{summary['weights']:,}"),
-        ("understood", f"{mean} of a checkpoint's weights on average, at least {least}"),
-        ("encoder", summary["encoder"]),
-    )
-    cells = [(row["id"], f"{row['weights']:,}", _percent(row["understood"]), f"{row['free_units']:,}") for row in shown]
-    sections = [
-        Section(summary["output"], ("", ""), about),
-        Section(
-            _title("coverage", rows), ("id", "weights", "understood", "free units"), tuple(cells), frozenset({1, 2, 3})
-        ),
-    ]
-    near = [(row["id"], *_pairs(row["neighbours"])) for row in shown if "neighbours" in row]
-    if near:
-        ranks = tuple(cell for i in range(len(near[0]) // 2) for cell in (f"nearest {i + 1}", "distance"))
-        right = frozenset(range(2, len(near[0]), 2))
-        sections.append(Section(_title("neighbours", rows), ("id", *ranks), tuple(near), right))
-    return sections
-
-
-def _pairs(found: list[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(cell for other in found for cell in (other["id"], number_text(other["distance"])))
-
-
-def _title(what: str, rows: list[dict[str, Any]]) -> str:
-    fine = sum(not row["error"] for row in rows)
-    return what if fine <= SHOWN else f"{what} (the first {SHOWN} of {fine}; the file has all)"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"

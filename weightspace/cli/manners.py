@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -80,6 +79,8 @@ def check_output(path: Path, *, force: bool) -> None:
     Raises:
         UsageError: It exists and `force` is off, or its folder cannot be written.
     """
+    from tempfile import TemporaryFile
+
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file.")
     if path.exists() and not force:

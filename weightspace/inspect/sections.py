@@ -40,8 +40,8 @@ def report_sections(report: Report) -> list[Section]:
 
 def statistics_section(rows: Iterable[TensorStatistics]) -> Section:
     """Return a table with a row a tensor."""
-    columns = ("tensor", "dtype", "shape", "nonfinite", "mean", "std")
-    columns += ("min", "q25", "median", "q75", "max", "spectral", "stable rank")
+    quantiles = ("min", "q25", "median", "q75", "max")
+    columns = ("tensor", "dtype", "shape", "nonfinite", "mean", "std", *quantiles, "spectral", "stable rank")
     cells = tuple(map(_statistics_row, rows))
     return Section("statistics", columns, cells, frozenset(range(3, len(columns))))
 
