@@ -17,7 +17,7 @@ PAIR = re.compile(
     r"(?P<layer>.*?)\.?lora_(?P<part>(?:embedding_)?[AB])(?:\.(?!weight$|bias$)[^.]+)?(?P<end>\.weight|\.bias)?"
 )
 OTHERS = re.compile(r"(^|\.)(lora_magnitude_vector|hada_w|lokr_w|ia3_l|oft_|boft_|vera_lambda)")
-SAVED_WHOLE = re.compile(r"(^|(?<=\.))modules_to_save\.(?!weight$|bias$)([^.]+\.)?|base_layer\.")
+SAVED_WHOLE = re.compile(r"(^|(?<=\.))(modules_to_save\.(default\.)?|base_layer\.)")
 
 
 def apply_adapter(base: Checkpoint, adapter: Checkpoint) -> Checkpoint:

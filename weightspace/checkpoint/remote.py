@@ -14,6 +14,8 @@ from weightspace.checkpoint.sniff import COMPANIONS, MAIN_FILES, is_checkpoint_n
 from weightspace.errors import RemoteError, WeightspaceError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[\w.-]+)*")
+TIMEOUT = 30
+"""Seconds without an answer after which the hub counts as not reachable."""
 FIRST = 2**17
 """Bytes fetched at once: most headers are shorter."""
 
@@ -104,7 +106,7 @@ def _repository(source: str, revision: str | None) -> Repository:
 
     org, name, *inside = source.split("/")
     try:
-        info = HfApi().model_info(f"{org}/{name}", revision=revision)
+        info = HfApi().model_info(f"{org}/{name}", revision=revision, timeout=TIMEOUT)
         files = tuple(file.rfilename for file in info.siblings or ())
         commit = str(info.sha)
     except Exception as error:  # the client passes on the errors of whichever HTTP package it uses
@@ -169,7 +171,7 @@ def _ranged(url: str, where: str) -> ReadBytes:
     def read(start: int, stop: int) -> bytes:
         headers = {**build_hf_headers(), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         try:
-            with get_session().stream("GET", url, headers=headers) as response:
+            with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as response:
                 hf_raise_for_status(response)
                 return _bounded(response, stop - start, where)
         except RemoteError:

@@ -50,8 +50,5 @@ def _derived(header: Header, plain: str, length: str, direction: str) -> Derived
 
 
 def _weight(length: Any, direction: Any) -> Any:
-    others = tuple(dim for dim in range(direction.ndim) if length.ndim == 0 or length.shape[dim] == 1)
-    kept = length.ndim and [dim for dim in range(direction.ndim) if length.shape[dim] == direction.shape[dim] == 1]
-    others = tuple(dim for dim in others if not kept or dim not in kept) or tuple(range(1, direction.ndim))
-    norm = direction.norm(dim=others, keepdim=True)
-    return (direction * (length / norm)).to(direction.dtype)
+    summed = [dim for dim in range(direction.ndim) if length.ndim == 0 or length.shape[dim] == 1]
+    return direction * (length / direction.square().sum(summed, keepdim=True).sqrt())
