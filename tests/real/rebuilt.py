@@ -38,11 +38,11 @@ class Rebuilt:
         return any(fnmatchcase(tensor, pattern) for pattern in self.unused)
 
 
-def normal(*shapes: tuple[int, ...]) -> Draw:
-    """Inputs of these shapes, standard normal."""
+def normal(*shapes: tuple[int, ...], scale: float = 1.0) -> Draw:
+    """Inputs of these shapes, normal with this standard deviation."""
 
     def draw(weights: Weights, generator: Generator) -> tuple[Tensor, ...]:
-        return tuple(torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+        return tuple(torch.randn(shape, generator=generator, dtype=torch.float64) * scale for shape in shapes)
 
     return draw
 

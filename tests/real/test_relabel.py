@@ -37,7 +37,8 @@ def test_relabelling_keeps_the_outputs(name):
     relabelled = relabel(checkpoint, graph, permutations)
 
     print(f"{name}: {graph.free_units} of {graph.units} units free, {graph.understood:.3f} of the weights understood")
-    assert difference(run(network, checkpoint), run(network, relabelled)) < TOLERANCE
+    error = difference(run(network, checkpoint), run(network, relabelled))
+    assert error < TOLERANCE
     assert bool(moved(checkpoint, relabelled)) == (graph.free_units > 0)
 
 
@@ -55,7 +56,8 @@ def test_breaking_one_tie_changes_the_outputs(name):
     for i in torch.randperm(len(ties), generator=g)[:TIES].tolist():
         axis, place = ties[i]
         torn = relabel_only(checkpoint, graph, {axis: orders[axis]}, [place])
-        assert difference(before, run(network, torn)) > TOLERANCE or not moved(checkpoint, torn), ties[i]
+        error = difference(before, run(network, torn))
+        assert error > TOLERANCE or not moved(checkpoint, torn), ties[i]
 
 
 @pytest.mark.skipif(

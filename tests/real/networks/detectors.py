@@ -147,7 +147,6 @@ NETWORKS = (
         "yolo_fastestv2_coco",
         yolo_fastest,
         normal((1, 3, 64, 64)),
-        unused=(),
         assumed="the activation after each reducing 1x1 convolution",
     ),
 )

@@ -143,8 +143,8 @@ NETWORKS = (
     Rebuilt("kws_mcu/GRU_S", gru, normal((2, 5, 10))),
     Rebuilt("kws_mcu/CRNN_S", crnn, normal((2, 1, 25, 10))),
     Rebuilt("kws_mcu/DS_CNN_S", ds_cnn, normal((2, 1, 25, 10))),
-    Rebuilt("mlperf_tiny_streaming_ww", streaming_wake_word, normal((2, 40, 30, 1))),
+    Rebuilt("mlperf_tiny_streaming_ww", streaming_wake_word, normal((2, 40, 30, 1), scale=0.1)),
     Rebuilt("mlperf_tiny_ad_autoencoder", autoencoder, normal((3, 640))),
-    Rebuilt("eegnet_8_2", eegnet, normal((2, 1, 60, 151))),
+    Rebuilt("eegnet_8_2", eegnet, normal((2, 1, 60, 151), scale=0.01)),
     Rebuilt("textgenrnn/*", text_rnn, tokens((2, 6), "embedding/embedding/embeddings:0")),
 )

@@ -115,6 +115,8 @@ NETWORKS = (
         "minilm_l6_v2_layers0to1_fp16",
         minilm,
         tokens((1, 12), "embeddings.token_type_embeddings.weight"),
+        unused=("*.key.bias",),
+        why="a key bias adds the same to all scores of a query",
         assumed="the word embedding and layers 2 to 5 are not in the file: words add nothing, the pooler reads layer 1",
     ),
     Rebuilt(

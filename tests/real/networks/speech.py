@@ -157,7 +157,7 @@ def basic_pitch(w: Weights, audio: Tensor) -> tuple[Tensor, ...]:
 NETWORKS = (
     Rebuilt("crepe_tiny", crepe, normal((1, 1024))),
     Rebuilt("resemblyzer_ge2e", speaker_embedding, normal((3, 4, 40))),
-    Rebuilt("silero_vad_16k", silero_vad, normal((1, 2, 512))),
+    Rebuilt("silero_vad_16k", silero_vad, normal((1, 2, 512), scale=0.02)),
     Rebuilt("dnsmos_sig_bak_ovr", dnsmos, normal((1, 44, 320)), assumed="where pooling and padding stand"),
     Rebuilt(
         "aecmos_run_1663915512",
