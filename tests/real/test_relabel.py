@@ -1,5 +1,7 @@
 """Relabelling by the graph inferred from the file alone keeps what real networks compute."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -11,6 +13,12 @@ from weightspace.graph.symmetry.relabel import places, relabel, relabel_only
 
 REBUILT = [name for name in PATHS if network_of(name)]
 TOLERANCE, TIES = 1e-9, 4
+
+
+@cache
+def graph_of(name):
+    """The graph inferred from the file alone: names and shapes."""
+    return infer_graph(load_checkpoint(PATHS[name]))
 
 
 def run(network, checkpoint):
@@ -31,8 +39,7 @@ def moved(one, other):
 
 @pytest.mark.parametrize("name", REBUILT)
 def test_relabelling_keeps_the_outputs(name):
-    network, checkpoint = network_of(name), load_checkpoint(PATHS[name])
-    graph = infer_graph(checkpoint)
+    network, checkpoint, graph = network_of(name), load_checkpoint(PATHS[name]), graph_of(name)
     permutations = random_permutations(graph, generator=torch.Generator().manual_seed(1))
     relabelled = relabel(checkpoint, graph, permutations)
 
@@ -45,8 +52,8 @@ def test_relabelling_keeps_the_outputs(name):
 @pytest.mark.parametrize("name", REBUILT)
 def test_breaking_one_tie_changes_the_outputs(name):
     """The check above can fail: one dimension of one tensor moves, the rest of its axis stays."""
-    network, checkpoint = network_of(name), load_checkpoint(PATHS[name])
-    graph, g = infer_graph(checkpoint), torch.Generator().manual_seed(2)
+    network, checkpoint, graph = network_of(name), load_checkpoint(PATHS[name]), graph_of(name)
+    g = torch.Generator().manual_seed(2)
     orders = random_permutations(graph, generator=g)
     ties = [(axis, place) for axis in orders for place in places(graph, axis) if not network.is_unused(place[0])]
     if not ties:
@@ -64,7 +71,7 @@ def test_breaking_one_tie_changes_the_outputs(name):
     not ALL_SHARED, reason="the real checkpoints (shared/data/checkpoints) are not beside this checkout"
 )
 def test_most_real_networks_have_free_units():
-    free = {name for name in REBUILT if infer_graph(load_checkpoint(PATHS[name])).free_units}
+    free = {name for name in REBUILT if graph_of(name).free_units}
     groups = {GROUPS[name] for name in free}
     print(f"free units in {len(free)} of {len(REBUILT)} rebuilt checkpoints, {len(groups)} groups")
     assert len(free) >= 150 and len(groups) >= 45
