@@ -96,5 +96,5 @@ def test_what_does_not_fit_is_named(tensors, error, said, tmp_path):
 
 
 def test_an_adapter_without_its_configuration_is_named():
-    with pytest.raises(CheckpointError, match="adapter_config.json"):
+    with pytest.raises(CheckpointError, match=r"adapter_config.json"):
         apply_adapter(load_checkpoint(BASE), load_checkpoint(PAIR))

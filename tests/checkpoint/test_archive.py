@@ -40,7 +40,7 @@ def test_entries_that_overlap_are_refused(tmp_path):
     second = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4)
     content[second + 20 : second + 28] = struct.pack("<II", 90_000, 90_000)
     path.write_bytes(content)
-    with pytest.raises(UnsafeCheckpointError, match="claim 91000 bytes"):
+    with pytest.raises(UnsafeCheckpointError, match=r"claim 91000 bytes"):
         open_archive(path)
 
 
@@ -50,22 +50,22 @@ def test_entries_that_overlap_are_refused(tmp_path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_entry_that_points_outside_is_refused_and_nothing_is_written(name, suffix, tmp_path):
     path = zipped(tmp_path / f"x{suffix}", [("x/data.pkl", b""), (name, b"data")])
-    with pytest.raises(UnsafeCheckpointError, match="points outside the archive"):
+    with pytest.raises(UnsafeCheckpointError, match=r"points outside the archive"):
         load_checkpoint(path)
     assert os.listdir(tmp_path) == [path.name]
 
 
 def test_a_name_twice_is_refused(tmp_path):
-    with pytest.warns(UserWarning, match="Duplicate"):
+    with pytest.warns(UserWarning, match=r"Duplicate"):
         path = zipped(tmp_path / "x.npz", [("a.npy", b""), ("a.npy", b"")])
-    with pytest.raises(CheckpointError, match="'a.npy' stands twice"):
+    with pytest.raises(CheckpointError, match=r"'a.npy' stands twice"):
         load_checkpoint(path)
 
 
 def test_a_damaged_entry_is_named(tmp_path):
     path = zipped(tmp_path / "x.zip", [("policy.pth", b"0123456789")])
     path.write_bytes(path.read_bytes().replace(b"0123456789", b"0123456780"))
-    with open_archive(path) as archive, pytest.raises(CheckpointError, match="policy.pth.*CRC"):
+    with open_archive(path) as archive, pytest.raises(CheckpointError, match=r"policy.pth.*CRC"):
         read_entry(archive, "policy.pth")
 
 

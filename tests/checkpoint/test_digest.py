@@ -59,5 +59,5 @@ def test_a_view_has_the_hash_of_what_it_shows():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match=r"no such file"):
         content_hash(tmp_path / "x.pt")

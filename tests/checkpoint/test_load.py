@@ -85,13 +85,13 @@ def test_an_existing_path_wins_over_a_hub_id(tmp_path, monkeypatch):
     save_file({"a": torch.ones(1)}, tmp_path / "org" / "name" / "model.safetensors")
     monkeypatch.chdir(tmp_path)
     assert set(load_checkpoint("org/name").tensors) == {"a"}
-    with pytest.raises(CheckpointError, match="a local path has no revision"):
+    with pytest.raises(CheckpointError, match=r"a local path has no revision"):
         load_checkpoint("org/name", revision="main")
 
 
 @pytest.mark.parametrize("name", ["runs/missing.pt", "missing.safetensors", "./no/such", "/no/such/file"])
 def test_a_missing_file_is_named_and_not_looked_for_on_the_hub(name):
-    with pytest.raises(CheckpointError, match="no such file or folder"):
+    with pytest.raises(CheckpointError, match=r"no such file or folder"):
         load_checkpoint(name)
 
 
@@ -101,7 +101,7 @@ def test_an_unreadable_file_is_named(tmp_path):
         with pytest.raises(CheckpointError, match=rf"{name}: .*Check"):
             load_checkpoint(tmp_path / name)
     os.mkfifo(tmp_path / "pipe.pt")
-    with pytest.raises(CheckpointError, match="not a regular file"):
+    with pytest.raises(CheckpointError, match=r"not a regular file"):
         load_checkpoint(tmp_path / "pipe.pt")
 
 
@@ -110,12 +110,12 @@ def test_a_forbidden_file_is_named(tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.ones(1)}, path)
     path.chmod(0)
-    with pytest.raises(CheckpointError, match="Permission denied"):
+    with pytest.raises(CheckpointError, match=r"Permission denied"):
         load_checkpoint(path)
 
 
 def test_a_folder_must_say_which(tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint in this folder"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in this folder"):
         load_checkpoint(tmp_path)
     for name in ("a.pt", "b.pt"):
         torch.save({"w": torch.ones(1)}, tmp_path / name)
@@ -125,13 +125,13 @@ def test_a_folder_must_say_which(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert load_checkpoint(tmp_path).metadata["config"] == "{}"
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match="config.json: not readable as JSON"):
+    with pytest.raises(CheckpointError, match=r"config.json: not readable as JSON"):
         load_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("source", [3, None, [1], np.ones(3)], ids=str)
 def test_what_is_no_source_says_what_would_be(source):
-    with pytest.raises(CheckpointError, match="Pass a path, a hub id, a state dict or an nn.Module"):
+    with pytest.raises(CheckpointError, match=r"Pass a path, a hub id, a state dict or an nn.Module"):
         load_checkpoint(source)
 
 

@@ -72,7 +72,7 @@ def test_views_are_saved_as_they_are_seen(tmp_path):
 def test_an_existing_file_is_kept_unless_told(tmp_path):
     path = tmp_path / "x.safetensors"
     Checkpoint({"a": torch.ones(1)}).save(path)
-    with pytest.raises(CheckpointError, match="exists already.*overwrite=True"):
+    with pytest.raises(CheckpointError, match=r"exists already.*overwrite=True"):
         Checkpoint({"a": torch.zeros(1)}).save(path)
     assert load_checkpoint(path).tensors["a"].item() == 1
 
@@ -84,7 +84,7 @@ def test_an_existing_file_is_kept_unless_told(tmp_path):
 
 def test_nothing_partial_is_left_where_a_tensor_cannot_be_written(tmp_path):
     path = tmp_path / "x.safetensors"
-    with pytest.raises(CheckpointError, match="'b'.*complex128"):
+    with pytest.raises(CheckpointError, match=r"'b'.*complex128"):
         Checkpoint({"a": torch.ones(1), "b": torch.ones(1, dtype=torch.complex128)}).save(path)
     assert os.listdir(tmp_path) == []
 
@@ -97,7 +97,7 @@ def test_nothing_partial_is_left_where_writing_breaks_off(tmp_path, monkeypatch)
     Checkpoint({"a": torch.ones(1)}).save(path)
     monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"No space left"):
         Checkpoint({"a": torch.zeros(1)}).save(path, overwrite=True)
 
     assert os.listdir(tmp_path) == ["x.safetensors"]

@@ -73,7 +73,7 @@ def download(source: str, revision: str | None) -> Path:
         if cached is None:
             raise error
         return local_file(cached)
-    path = _fetch(found, found.main)
+    path = _fetch(found, found.main, revision or "main")  # by its name, so that the cache knows where that pointed
     if found.main.endswith(".index.json"):
         for shard in parse_index(read_json(path), source):
             _fetch(found, f"{found.folder}{shard}")
@@ -123,11 +123,11 @@ def _repository(source: str, revision: str | None) -> Repository:
         raise RemoteError(str(error)) from None
 
 
-def _fetch(found: Repository, name: str) -> Path:
+def _fetch(found: Repository, name: str, revision: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(found.name, name, revision=found.commit))
+        return Path(hf_hub_download(found.name, name, revision=revision or found.commit))
     except Exception as error:  # as above
         raise _failure(f"{found.name}/{name}", found.commit, error) from None
 

@@ -52,7 +52,7 @@ def test_damaged_files_are_refused(tmp_path):
     content = written(tmp_path / "x.gguf", {"w": (np.ones((4, 32), np.float32), None)}).read_bytes()
     for keep in (4, 20, 60, len(content) - 100):
         (tmp_path / "cut.gguf").write_bytes(content[:keep])
-        with pytest.raises(CheckpointError, match="cut.gguf: "):
+        with pytest.raises(CheckpointError, match=r"cut.gguf: "):
             load_checkpoint(tmp_path / "cut.gguf")
     rng = np.random.default_rng(0)
     for _ in range(100):

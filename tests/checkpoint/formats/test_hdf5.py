@@ -68,14 +68,14 @@ def test_links_to_other_files_are_not_followed(tmp_path):
 def test_an_array_that_claims_more_than_the_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("bomb", (2**40,), "f4", chunks=(1024,))
-    with pytest.raises(CheckpointError, match="claim 4398046511104 bytes"):
+    with pytest.raises(CheckpointError, match=r"claim 4398046511104 bytes"):
         load_checkpoint(tmp_path / "x.h5")
 
 
 def test_a_keras_archive_without_weights_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(FormatError, match="no model.weights.h5"):
+    with pytest.raises(FormatError, match=r"no model.weights.h5"):
         load_checkpoint(tmp_path / "x.keras")
 
 
@@ -85,5 +85,5 @@ def test_a_truncated_file_is_refused(tmp_path):
     content = (tmp_path / "x.h5").read_bytes()
     for keep in (9, 100, 1000, len(content) - 100):
         (tmp_path / "cut.h5").write_bytes(content[:keep])
-        with pytest.raises(WeightspaceError, match="cut.h5"):
+        with pytest.raises(WeightspaceError, match=r"cut.h5"):
             load_checkpoint(tmp_path / "cut.h5")

@@ -76,5 +76,5 @@ def test_an_archive_without_arrays_is_refused(tmp_path):
     file = io.BytesIO()
     np.savez(file, names=np.array(["a"]))
     (tmp_path / "x.npz").write_bytes(file.getvalue())
-    with pytest.raises(CheckpointError, match="no array of numbers"):
+    with pytest.raises(CheckpointError, match=r"no array of numbers"):
         load_checkpoint(tmp_path / "x.npz")

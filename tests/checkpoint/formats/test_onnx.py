@@ -57,19 +57,19 @@ def test_weights_outside_the_folder_are_refused(place, tmp_path):
     proto.ClearField("raw_data")
     proto.data_location = Proto.EXTERNAL
     proto.external_data.add(key="location", value=place)
-    with pytest.raises(UnsafeCheckpointError, match="'w' lies in"):
+    with pytest.raises(UnsafeCheckpointError, match=r"'w' lies in"):
         load_checkpoint(model(tmp_path / "x.onnx", {"w": proto}))
 
 
 def test_weights_that_do_not_fit_their_shape_are_named(tmp_path):
     proto = numpy_helper.from_array(KERNEL, "w")
     proto.dims[0] = 2**40
-    with pytest.raises(CheckpointError, match="'w' cannot be read"):
+    with pytest.raises(CheckpointError, match=r"'w' cannot be read"):
         load_checkpoint(model(tmp_path / "x.onnx", {"w": proto}))
 
 
 @pytest.mark.parametrize("content", [b"no model", b"", b"\x08\x07:\xff\xff\xff\x0f"])
 def test_another_file_is_refused(content, tmp_path):
     (tmp_path / "x.onnx").write_bytes(content)
-    with pytest.raises(CheckpointError, match="x.onnx: (not a readable|no weights)"):
+    with pytest.raises(CheckpointError, match=r"x.onnx: (not a readable|no weights)"):
         load_checkpoint(tmp_path / "x.onnx")

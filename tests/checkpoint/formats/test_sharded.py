@@ -47,7 +47,7 @@ def test_all_shards_are_one_checkpoint(suffix, tmp_path):
 @pytest.mark.parametrize("read", [load_checkpoint, read_header])
 def test_an_index_that_leaves_its_folder_is_refused(file, read, tmp_path):
     path = sharded(tmp_path, {"a": file})
-    with pytest.raises(UnsafeCheckpointError, match="tensor 'a' lies in .*outside its folder"):
+    with pytest.raises(UnsafeCheckpointError, match=r"tensor 'a' lies in .*outside its folder"):
         read(path)
 
 
@@ -55,14 +55,14 @@ def test_an_index_that_leaves_its_folder_is_refused(file, read, tmp_path):
 def test_missing_shards_are_named(read, tmp_path):
     path = sharded(tmp_path)
     (tmp_path / "m-2.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="1 of 2 shards are missing: m-2.safetensors"):
+    with pytest.raises(CheckpointError, match=r"1 of 2 shards are missing: m-2.safetensors"):
         read(path)
 
 
 @pytest.mark.parametrize("read", [load_checkpoint, read_header])
 def test_a_shard_without_its_tensor_is_named(read, tmp_path):
     path = sharded(tmp_path, {"a": "m-1.safetensors", "c": "m-1.safetensors"})
-    with pytest.raises(CheckpointError, match="m-1.safetensors does not hold 'c'"):
+    with pytest.raises(CheckpointError, match=r"m-1.safetensors does not hold 'c'"):
         read(path)
 
 
@@ -71,5 +71,5 @@ def test_a_shard_without_its_tensor_is_named(read, tmp_path):
 )
 def test_an_index_that_is_none_is_refused(text, tmp_path):
     (tmp_path / "x.index.json").write_text(text, "latin-1")
-    with pytest.raises(CheckpointError, match="x.index.json: .*(JSON|weight_map)"):
+    with pytest.raises(CheckpointError, match=r"x.index.json: .*(JSON|weight_map)"):
         load_checkpoint(tmp_path / "x.index.json")

@@ -36,7 +36,7 @@ def test_weights_across_shards_are_scaled_back(tmp_path):
 
 @pytest.mark.parametrize("file", ["../s1.bin", "/s1.bin", 3])
 def test_a_shard_outside_the_folder_is_refused(file, tmp_path):
-    with pytest.raises(UnsafeCheckpointError, match="outside its folder"):
+    with pytest.raises(UnsafeCheckpointError, match=r"outside its folder"):
         load_checkpoint(model(tmp_path, paths=[file]))
 
 
@@ -56,13 +56,13 @@ def test_a_lying_manifest_is_named(change, said, tmp_path):
 
 
 def test_short_and_missing_shards_are_named(tmp_path):
-    with pytest.raises(CheckpointError, match="'n' needs bytes 13 to 17 of 16"):
+    with pytest.raises(CheckpointError, match=r"'n' needs bytes 13 to 17 of 16"):
         load_checkpoint(model(tmp_path, data=DATA[:-1]))
-    with pytest.raises(CheckpointError, match="'s3.bin' is missing"):
+    with pytest.raises(CheckpointError, match=r"'s3.bin' is missing"):
         load_checkpoint(model(tmp_path, paths=["s3.bin"]))
 
 
 def test_another_model_json_is_named(tmp_path):
     (tmp_path / "model.json").write_text('{"weightsManifest": 3}')
-    with pytest.raises(FormatError, match="no weights manifest"):
+    with pytest.raises(FormatError, match=r"no weights manifest"):
         load_checkpoint(tmp_path / "model.json")

@@ -140,7 +140,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(zipped, trust, tmp_path)
 def test_a_bare_pickle_that_runs_code_is_refused_and_not_run(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(pickle.dumps(Runs(tmp_path / "marker"), protocol=2))
-    with pytest.raises(UnsafeCheckpointError, match="mkdir"):
+    with pytest.raises(UnsafeCheckpointError, match=r"mkdir"):
         load_checkpoint(path, trust=True)
     assert not (tmp_path / "marker").exists()
 
@@ -201,7 +201,7 @@ def test_other_files_are_refused(content, said, tmp_path):
 
 @pytest.mark.parametrize("content", [{}, {"a": 1}, [1, 2], 3, {"optimizer": ADAM}], ids=str)
 def test_a_file_without_weights_says_what_it_holds(content, tmp_path):
-    with pytest.raises(CheckpointError, match="holds no tensor"):
+    with pytest.raises(CheckpointError, match=r"holds no tensor"):
         load_checkpoint(saved(tmp_path, content))
 
 
@@ -209,18 +209,18 @@ def test_torchscript_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("x/data.pkl", b"")
         archive.writestr("x/constants.pkl", b"")
-    with pytest.raises(FormatError, match="TorchScript"):
+    with pytest.raises(FormatError, match=r"TorchScript"):
         load_checkpoint(tmp_path / "x.pt")
 
 
 def test_a_tensor_that_repeats_one_number_for_ever_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="'bomb' claims 4398046511104 bytes"):
+    with pytest.raises(CheckpointError, match=r"'bomb' claims 4398046511104 bytes"):
         load_checkpoint(saved(tmp_path, {"bomb": torch.zeros(1).expand(2**40)}))
 
 
 def test_a_sparse_tensor_that_would_fill_the_memory_is_refused(tmp_path):
     bomb = torch.sparse_coo_tensor(torch.tensor([[5]]), torch.ones(1), (2**40,), check_invariants=True)
-    with pytest.raises(CheckpointError, match="x.pt: a sparse tensor"):
+    with pytest.raises(CheckpointError, match=r"x.pt: a sparse tensor"):
         load_checkpoint(saved(tmp_path, {"bomb": bomb}))
 
 

@@ -91,7 +91,7 @@ def test_a_packing_that_is_not_known_is_named():
 def test_groups_that_are_not_there_are_named():
     q, zeros, scales = grouped(4)
     state = {"l.qweight": pack(q, 4), "l.qzeros": pack((zeros - 1).T, 4).T.contiguous(), "l.scales": scales}
-    with pytest.raises(CheckpointError, match="'l.weight': cannot be worked out"):
+    with pytest.raises(CheckpointError, match=r"'l.weight': cannot be worked out"):
         load_checkpoint({**state, "l.g_idx": torch.full((INPUTS,), 99, dtype=torch.int32)})
 
 
@@ -134,7 +134,7 @@ def test_a_lying_quant_state_is_named(change):
     key = "l.weight.quant_state.bitsandbytes__nf4"
     plan = json.loads(bytes(state[key].tolist())) | change
     state[key] = torch.tensor(list(json.dumps(plan).encode()), dtype=torch.uint8)
-    with pytest.raises(CheckpointError, match="'l.weight': cannot be worked out"):
+    with pytest.raises(CheckpointError, match=r"'l.weight': cannot be worked out"):
         load_checkpoint(state)
 
 
