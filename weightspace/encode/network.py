@@ -10,15 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from weightspace.encode.plan import Edge, Plan
+from weightspace.encode.plan import Edge, Plan, PlanStage
 from weightspace.encode.states import ROLES, AxisStates
 from weightspace.encode.visit import About, Visit
 from weightspace.nn.names import WordTable
-from weightspace.nn.readout import Track, moments
+from weightspace.nn.readout import Fingerprint, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import STATISTICS, tensor_statistics
 from weightspace.nn.tiles import as_matrix
-from weightspace.nn.units import root_mean_square
+
+TOGETHER = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class SweepConfig:
     Args:
         width: Of a unit's state.
         pairs: Correlations read off each block.
-        track: Width of the state that runs along with a sweep.
+        waves: Width of the fingerprint.
         features: Random features of each block's statistics.
         stage: Width of a stage's latent.
         latent: Width of the vector.
@@ -38,7 +39,7 @@ class SweepConfig:
 
     width: int = 32
     pairs: int = 64
-    track: int = 128
+    waves: int = 256
     features: int = 96
     stage: int = 64
     latent: int = 256
@@ -84,9 +85,7 @@ class SweepNetwork(nn.Module):
             {name: Visit(config.width, context, config.pairs, generator=generator) for name in ("ahead", "back")}
         )
         said = config.pairs + config.width
-        self.tracks = nn.ModuleDict(
-            {name: Track(config.track, said, generator=generator) for name in ("ahead", "back")}
-        )
+        self.fingerprint = Fingerprint(2 * said, config.waves, generator=generator)
         self.scale = draw(STATISTICS, config.width, generator=generator)
         self.shape = draw(STATISTICS + context, config.features, generator=generator)
         self.phase = draw(1, config.features, generator=generator, scale=3.0)
@@ -95,7 +94,7 @@ class SweepNetwork(nn.Module):
 
     def _read(self) -> int:
         c = self.config
-        return 2 * c.features + 2 * c.track + 2 * c.stage + 2 * len(ROLES) * c.width
+        return 2 * c.features + c.waves + 2 * c.stage + 2 * len(ROLES) * c.width
 
     def forward(self, plan: Plan, weights: Mapping[str, Tensor]) -> Encoding:
         """Encode checkpoints of one architecture.
@@ -108,17 +107,17 @@ class SweepNetwork(nn.Module):
         contexts, scales, features = self._statistics(plan, matrices)
         models = len(next(iter(scales.values())))
         h = self.states.start(plan, models)
-        said: dict[tuple[str, str], Tensor] = {}
-        tracks = []
+        heard: dict[str, list[Tensor]] = {edge.tensor: [] for edge in plan.edges}
         for direction in ("ahead", "back"):
-            g = self.head.new_zeros(models, self.config.track)
             for edge in plan.edges if direction == "ahead" else reversed(plan.edges):
                 name = edge.tensor
-                heard = self._hear(h, plan, edge, (matrices[name], scales[name], contexts[name]), direction)
-                g, said[direction, name] = self.tracks[direction](g, heard), heard
-            tracks.append(root_mean_square(g))
+                known = matrices[name], scales[name], contexts[name]
+                heard[name].append(self._hear(h, plan, edge, known, direction))
+        said = {name: torch.cat(both, 1) for name, both in heard.items()}
         stages = self._stages(plan, features, said)
-        return Encoding(self._vector(plan, h, tracks, (features, stages)), h, stages)
+        blocks, *wiring = self._parts(plan, h, (features, said, stages))
+        vector = torch.cat([blocks, self.config.wiring * torch.cat(wiring, 1)], 1) @ self.head
+        return Encoding(vector, h, stages)
 
     def _hear(self, h: dict, plan: Plan, edge: Edge, known: tuple[Tensor, Tensor, Tensor], direction: str) -> Tensor:
         """Visit one block, updating `h`; what a block without units says is nothing."""
@@ -132,27 +131,43 @@ class SweepNetwork(nn.Module):
         return heard
 
     def _statistics(self, plan: Plan, matrices: dict[str, Tensor]) -> tuple[dict, dict, dict]:
-        contexts, scales, features = {}, {}, {}
+        found = _statistics_of(plan, matrices, self.head.dtype)
+        contexts, features = {}, {}
         for stage in plan.stages:
             ops = self.operations(stage.ops)
             for edge in stage.edges:
-                found, rms = tensor_statistics(matrices[edge.tensor], self.head.dtype)
-                context = torch.cat([found @ self.scale + self.kinds((edge.kind,)), ops.expand(len(rms), -1)], 1)
-                contexts[edge.tensor], scales[edge.tensor] = context, rms
-                features[edge.tensor] = (torch.cat([found, context], 1) @ self.shape + self.phase).sin()
-        return contexts, scales, features
+                known, rms = found[edge.tensor]
+                context = torch.cat([known @ self.scale + self.kinds((edge.kind,)), ops.expand(len(rms), -1)], 1)
+                contexts[edge.tensor] = context
+                features[edge.tensor] = (torch.cat([known, context], 1) @ self.shape + self.phase).sin()
+        return contexts, {name: rms for name, (_, rms) in found.items()}, features
 
     def _stages(self, plan: Plan, features: dict, said: dict) -> Float[Tensor, "models stages width"]:
-        def of(edge: Edge) -> Tensor:
-            name = edge.tensor
-            return torch.cat([features[name], said["ahead", name], said["back", name]], 1)
+        def mean(found: dict[str, Tensor], stage: PlanStage) -> Tensor:
+            return torch.stack([found[edge.tensor] for edge in stage.edges]).mean(0)
 
-        means = [torch.stack([of(edge) for edge in stage.edges]).mean(0) for stage in plan.stages]
+        means = [torch.cat([mean(features, stage), mean(said, stage)], 1) for stage in plan.stages]
         return torch.stack(means, 1) @ self.stage
 
-    def _vector(self, plan: Plan, h: dict, tracks: list, read: tuple[dict, Tensor]) -> Float[Tensor, "models latent"]:
-        features, stages = read
+    def _parts(self, plan: Plan, h: dict, read: tuple[dict, dict, Tensor]) -> list[Tensor]:
+        """What the vector is made of: statistics of the blocks; fingerprint; stages; axes by role."""
+        features, said, stages = read
         blocks = moments(torch.stack([features[edge.tensor] for edge in plan.edges], 1))
-        axes = self.states.pooled(plan, h, len(stages))
-        wiring = torch.cat([*tracks, moments(stages), axes], 1)
-        return torch.cat([blocks, self.config.wiring * wiring], 1) @ self.head
+        fingerprint = self.fingerprint(torch.stack([said[edge.tensor] for edge in plan.edges], 1))
+        return [blocks, fingerprint, moments(stages), self.states.pooled(plan, h, len(stages))]
+
+
+def _statistics_of(plan: Plan, matrices: dict[str, Tensor], dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
+    """Statistics and root mean square of every tensor; small ones of one shape are taken together."""
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for edge in plan.edges:
+        matrix = matrices[edge.tensor]
+        small = matrix.numel() <= TOGETHER
+        alike.setdefault((edge.sizes, matrix.dtype) if small else (edge.tensor,), []).append(edge.tensor)
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for names in alike.values():
+        one = len(names) == 1
+        known, rms = tensor_statistics(matrices[names[0]] if one else torch.cat([matrices[n] for n in names]), dtype)
+        models = len(matrices[names[0]])
+        found |= dict(zip(names, zip(known.split(models), rms.split(models), strict=True), strict=True))
+    return found

@@ -96,7 +96,8 @@ def compile_plan(graph: ParameterGraph) -> Plan:
     Raises:
         GraphError: The graph holds no block with a weight in it.
     """
-    stages, left = [], {name for name, block in graph.blocks.items() if block.size}
+    stages, sides = list[PlanStage](), Sides()
+    left = {name for name, block in graph.blocks.items() if block.size}
     if not left:
         raise GraphError("the graph holds no block with weights, so there is nothing to embed.")
     for stage in graph.stages:
@@ -104,16 +105,19 @@ def compile_plan(graph: ParameterGraph) -> Plan:
         left -= set(names)
         ops = (stage.op, *stage.after)
         if names:
-            stages.append(PlanStage(stage.name, ops, tuple(_edge(graph, graph.blocks[n]) for n in names)))
+            stages.append(PlanStage(stage.name, ops, tuple(_edge(graph, graph.blocks[n], sides) for n in names)))
         elif stages:
             stages[-1] = PlanStage(stages[-1].name, (*stages[-1].ops, *ops), stages[-1].edges)
     rest = [block for name, block in graph.blocks.items() if name in left]
-    stages += [PlanStage(block.tensor, (block.kind,), (_edge(graph, block),)) for block in rest]
+    stages += [PlanStage(block.tensor, (block.kind,), (_edge(graph, block, sides),)) for block in rest]
     counts = {name: graph.count(name) for name in graph.axes}
     return Plan(dict(graph.axes), counts, tuple(stages))
 
 
-def _edge(graph: ParameterGraph, block: Block) -> Edge:
+Sides = dict[Term, Side]
+
+
+def _edge(graph: ParameterGraph, block: Block, sides: Sides) -> Edge:
     outs, ins, taps = _roles(graph, block)
     kernel = tuple(graph.length(block.dims[d]) for d in taps)
     out_term, in_term = (Prod(tuple(block.dims[d] for d in dims)) for dims in (outs, ins))
@@ -121,8 +125,8 @@ def _edge(graph: ParameterGraph, block: Block) -> Edge:
     rows, columns = (segments(graph, term) if dims else [] for term, dims in ((out_term, outs), (in_term, ins)))
     shared, split = _shared(graph, rows, columns)
     index = _groups(graph, rows if split == "out" else columns, shared) if split else None
-    target = _side(graph, rows, out_term, _Split(shared, index, split == "out"))
-    source = _side(graph, columns, in_term, _Split(shared, index, split == "in"))
+    target = _side(graph, rows, out_term, _Split(shared, index, split == "out"), sides)
+    source = _side(graph, columns, in_term, _Split(shared, index, split == "in"), sides)
     return Edge(block.tensor, block.kind, (*outs, *ins, *taps), sizes, kernel, target, source, split, index)
 
 
@@ -133,12 +137,15 @@ class _Split:
     near: bool
 
 
-def _side(graph: ParameterGraph, found: list[Segment], term: Term, split: _Split) -> Side | None:
+def _side(graph: ParameterGraph, found: list[Segment], term: Term, split: _Split, sides: Sides) -> Side | None:
     if not found:
         return None
+    if not split.shared and term in sides:
+        return sides[term]
     rank = np.argsort(split.index.flatten().numpy()) if split.index is not None and split.near else None
     grouping = Grouping(split.shared, rank) if split.shared else None
-    return make_side(graph, found, grouping, ordered=not _repeated(term))
+    side = make_side(graph, found, grouping, ordered=not _repeated(term))
+    return side if split.shared else sides.setdefault(term, side)
 
 
 def _repeated(term: Term) -> bool:

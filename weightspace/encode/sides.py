@@ -58,6 +58,11 @@ class Side:
         return hot / hot.sum(1, keepdim=True)
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether all positions are alike: one segment an axis, one slot a unit."""
+        return not self.ordinal.any() and not self.slots.any()
+
+    @cached_property
     def count(self) -> int:
         """Units of all its axes."""
         return sum(self.counts)

@@ -82,6 +82,8 @@ class Visit(nn.Module):
         return side.positions(states) * (self._modulation(side, 0) + (context @ self.kind).tanh()[:, None])
 
     def _modulation(self, side: Side, end: int) -> Float[Tensor, "positions width"]:
+        if side.plain:
+            return 1 + self.ordinals[end][:1]
         ordinals, slots = side.ordinal.to(self.bare.device), side.slots.to(self.bare)
         return 1 + self.ordinals[end][ordinals] + slots @ self.slots[end]
 

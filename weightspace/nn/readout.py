@@ -7,10 +7,9 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import silu
 
 from weightspace.nn.seeded import draw
-from weightspace.nn.units import root_mean_square, standardise
+from weightspace.nn.units import standardise
 
 GAIN = 16.0
 
@@ -42,26 +41,31 @@ class Correlation(nn.Module):
         return (GAIN * mean).asinh().sum(1) / math.sqrt(len(pool))
 
 
-class Track(nn.Module):
-    """A state that runs along with the sweep and keeps what every block said, whatever the depth.
+class Fingerprint(nn.Module):
+    """Waves of what every block said, added up so that a change in any one of many blocks still shows.
 
-    `g <- g + silu([g / |g|, x]) U`: each block adds a vector that depends on all blocks before it.
+    `f = 1/sqrt(blocks) * sum_b sin(x_b W + p)`, with the rows of `W` at scales from `slow` to `fast`. Slow waves follow
+    what the blocks say; fast ones turn wherever one of them says something else, so that two networks differ in
+    them by the same order whatever their depth, and by the share of blocks that changed if one was made of the other.
+    Rounding is amplified once, by at most `fast`, never along the depth as in a chaotic recurrence.
 
     Args:
-        width: Of the state.
         inputs: Width of a block's read-out.
+        waves: How many.
         generator: Draws the weights.
     """
 
-    def __init__(self, width: int, inputs: int, *, generator: Generator) -> None:
-        super().__init__()
-        self.state = draw(width, 2 * width, generator=generator)
-        self.inputs = draw(inputs, 2 * width, generator=generator)
-        self.out = draw(2 * width, width, generator=generator)
+    slow, fast = 0.3, 30.0
 
-    def forward(self, g: Tensor, x: Tensor) -> Float[Tensor, "models width"]:
-        """Return the next state."""
-        return g + silu(root_mean_square(g) @ self.state + x @ self.inputs) @ self.out
+    def __init__(self, inputs: int, waves: int, *, generator: Generator) -> None:
+        super().__init__()
+        scales = torch.logspace(math.log10(self.slow), math.log10(self.fast), waves)
+        self.rates = nn.Parameter(draw(inputs, waves, generator=generator).detach() * scales)
+        self.phases = draw(1, waves, generator=generator, scale=math.pi)
+
+    def forward(self, x: Float[Tensor, "models blocks inputs"]) -> Float[Tensor, "models waves"]:
+        """Return the sum of the waves."""
+        return (x @ self.rates + self.phases).sin().sum(1) / math.sqrt(x.shape[1])
 
 
 def moments(x: Float[Tensor, "models items width"]) -> Float[Tensor, "models features"]:
