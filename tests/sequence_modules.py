@@ -16,7 +16,7 @@ class Recurrent(nn.Module):
 
     def forward(self, tokens):
         out, _ = self.rnn(self.embedding(tokens))
-        return self.fc(out[:, -1])
+        return self.fc(out.mean(1))
 
 
 class Attention(nn.Module):
