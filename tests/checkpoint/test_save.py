@@ -21,6 +21,9 @@ def same_bits(a, b):
     )
 
 
+NUMBERS = [dtype for dtype, spelled in DTYPES.items() if spelled != "F4"]  # two of those make one number of PyTorch
+
+
 def of_dtype(dtype, shape, seed):
     bits = torch.randint(0, 2, (*shape, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     size = torch.empty(0, dtype=dtype).element_size()
@@ -28,7 +31,7 @@ def of_dtype(dtype, shape, seed):
 
 
 @given(
-    dtypes=st.lists(st.sampled_from(list(DTYPES)), min_size=1, max_size=5),
+    dtypes=st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=5),
     shape=st.lists(st.integers(0, 4), max_size=3),
     metadata=st.dictionaries(
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=5),

@@ -37,6 +37,9 @@ DTYPES = {
     torch.bool: "BOOL",
     torch.complex64: "C64",
 }
+for _name, _spelled in {"float8_e8m0fnu": "F8_E8M0", "float4_e2m1fn_x2": "F4"}.items():
+    if hasattr(torch, _name):  # from PyTorch 2.7 and 2.8 on
+        DTYPES[getattr(torch, _name)] = _spelled
 
 
 def tensor_info(name: str, tensor: Tensor) -> TensorInfo:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from weightspace.checkpoint.load import load_checkpoint
-from weightspace.errors import FormatError
+from weightspace.errors import FormatError, UnsafeCheckpointError
 
 POLICY = {"mlp_extractor.policy_net.0.weight": torch.arange(6.0).reshape(3, 2), "log_std": torch.zeros(2)}
 
@@ -62,6 +62,13 @@ def test_without_a_policy_the_parts_keep_their_names(tmp_path):
     parts = {"actor.pth": {"w": torch.ones(2)}, "critic.pth": {"w": torch.zeros(2)}, "actor.optimizer.pth": {}}
     found = load_checkpoint(agent(tmp_path / "x.zip", parts))
     assert list(found.tensors) == ["actor.w", "critic.w"]
+
+
+def test_a_policy_that_runs_code_is_refused_and_not_run(tmp_path):
+    path = agent(tmp_path / "x.zip", {"policy.pth": {**POLICY, "run": Runs(tmp_path / "marker")}})
+    with pytest.raises(UnsafeCheckpointError, match=r"x.zip: policy.pth: the pickle asks for posix.mkdir"):
+        load_checkpoint(path)
+    assert not (tmp_path / "marker").exists()
 
 
 def test_another_zip_is_named(tmp_path):

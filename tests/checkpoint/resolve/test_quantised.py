@@ -95,6 +95,18 @@ def test_groups_that_are_not_there_are_named():
         load_checkpoint({**state, "l.g_idx": torch.full((INPUTS,), 99, dtype=torch.int32)})
 
 
+def test_floats_of_four_bits_are_named(tmp_path):
+    header = {
+        "a": {"dtype": "F4", "shape": [2, 4], "data_offsets": [0, 4]},
+        "b": {"dtype": "U8", "shape": [2], "data_offsets": [4, 6]},
+    }
+    text = json.dumps(header).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(6))
+    found = load_checkpoint(tmp_path / "x.safetensors")
+    assert list(found.tensors) == ["b"] and "not known here" in found.left_out["a"]
+    assert read_header(tmp_path / "x.safetensors") == found.header
+
+
 NF4 = torch.tensor([-1.0, -0.7, -0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.08, 0.16, 0.25, 0.34, 0.44, 0.56, 0.72, 1.0])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from weightspace.checkpoint.archive import open_archive, read_entry
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.checkpoint.formats.torch_file import read_torch_file
-from weightspace.errors import FormatError
+from weightspace.errors import CheckpointError, FormatError
 
 POLICY = "policy.pth"
 VERSION = "_stable_baselines3_version"
@@ -48,4 +48,7 @@ def _read_part(data: bytes, path: Path, name: str, trust: bool) -> Checkpoint:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.pth"
         part.write_bytes(data)
-        return read_torch_file(part, trust=trust)
+        try:
+            return read_torch_file(part, trust=trust)
+        except CheckpointError as error:
+            raise type(error)(f"{path}: {name}: {str(error).removeprefix(f'{part}: ')}") from None
