@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from weightspace.graph.axes import leaves
+from weightspace.graph.axes import Leaf, leaves
 from weightspace.graph.infer.piece import Piece
 from weightspace.graph.infer.wires import Wires
 from weightspace.graph.kinds.layer import Layer
@@ -14,19 +12,20 @@ def mark_ends(wires: Wires, whole: Piece, layers: list[Layer]) -> None:
     """Mark inputs, then whatever nobody reads as output."""
     for axis in filter(None, (whole.entry, *whole.loose)):
         wires.mark(axis, "input")
-    read = set(_read(wires, layers))
     for layer in layers:
-        for block in layer.blocks:
-            for dim in block.dims:
-                for leaf in leaves(wires.term(dim)):
-                    if leaf.axis not in read and wires.role(leaf.axis) == "hidden":
-                        wires.mark(leaf.axis, "output")
+        if not layer.exit:
+            continue
+        for leaf in leaves(wires.term(Leaf(layer.exit))):
+            if wires.role(leaf.axis) == "hidden" and not _is_read(wires, leaf.axis, layer, layers):
+                wires.mark(leaf.axis, "output")
 
 
-def _read(wires: Wires, layers: list[Layer]) -> Iterable[str]:
+def _is_read(wires: Wires, axis: str, writer: Layer, layers: list[Layer]) -> bool:
+    """Whether a layer other than `writer` reads `axis`, or some operation without weights."""
     for layer in layers:
-        for block in layer.blocks:
-            if block.in_axis is not None:
-                for leaf in leaves(wires.term(block.in_axis)):
-                    yield leaf.axis
-        yield from map(wires.root, layer.reads)
+        if any(wires.root(name) == axis for name in layer.reads):
+            return True
+        for block in layer.blocks if layer is not writer else ():
+            if block.in_axis is not None and any(leaf.axis == axis for leaf in leaves(wires.term(block.in_axis))):
+                return True
+    return False

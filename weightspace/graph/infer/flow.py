@@ -14,9 +14,9 @@ from weightspace.graph.infer import fits
 from weightspace.graph.infer.heads import Heads, attention
 from weightspace.graph.infer.norms import placed
 from weightspace.graph.infer.piece import Piece, leaf
-from weightspace.graph.infer.sequence import ordered
-from weightspace.graph.infer.ties import SHORTCUT, tie_block, tie_by_size, tie_runs
-from weightspace.graph.infer.tree import Node
+from weightspace.graph.infer.sequence import greedy, ordered
+from weightspace.graph.infer.ties import SHORTCUT, is_doubtful, meet, tie_block, tie_by_size, tie_runs, tie_sides
+from weightspace.graph.infer.tree import LAST, Node
 from weightspace.graph.infer.wires import Wires
 
 
@@ -30,6 +30,7 @@ class Clues:
         heads: What the file says about attention.
         norms: Whether norms come before or after their layers, by their names.
         repeated: Templates of blocks that occur more than once.
+        in_order: Whether the file lists tensors as the network was written, not by alphabet.
     """
 
     flatten: str | None
@@ -37,6 +38,7 @@ class Clues:
     heads: Heads
     norms: Mapping[tuple[str, str], int] = field(default_factory=dict)
     repeated: set[tuple] = field(default_factory=set)
+    in_order: bool = False
 
 
 class Flow:
@@ -48,12 +50,15 @@ class Flow:
 
     def visit(self, node: Node) -> Piece | None:
         """Wire everything inside `node` and return it as a piece; None if it holds nothing to wire."""
-        own = [leaf(node, node.layer)] if node.layer is not None else []
+        own = [leaf(Node(node.name, node.layer), node.layer)] if node.layer is not None else []
         pieces = [p for p in (*own, *map(self.visit, node.children.values())) if p is not None]
         if not pieces:
             return None
         pieces = attention(self.wires, pieces, self.clues.heads)
-        pieces = placed(self.wires, ordered(self.wires, pieces), self.clues.norms)
+        pieces, moved = ordered(self.wires, pieces), False
+        if not self.clues.in_order and not node.is_numbered:
+            pieces, moved = greedy(self.wires, pieces)
+        pieces = placed(self.wires, pieces, self.clues.norms)
         if len(pieces) == 1:
             pieces[0].node = node
             return pieces[0]
@@ -61,6 +66,8 @@ class Flow:
         if len(cuts) == len([p for p in pieces if p.weighted]):
             cuts = []
         whole = self._chain(node, [p for p in pieces if p not in cuts])
+        if moved or is_doubtful(self.wires, node, pieces):
+            tie_sides(self.wires, pieces)
         for cut in cuts:
             self._shortcut(whole, cut)
         tie_block(self.wires, whole, self.clues.repeated)
@@ -69,19 +76,30 @@ class Flow:
     def _chain(self, node: Node, pieces: list[Piece]) -> Piece:
         """Wire pieces in order. Branches that may meet again tie what this container writes, size by size."""
         whole = Piece(node, pieces[0].entry, pieces[0].exit)
-        ends: list[str | None] = []
+        ends: list[Piece] = []
         for n, piece in enumerate(pieces):
-            before = whole.exit
-            if n and piece.entry is not None:
-                jumped = self._join(whole, piece, pieces[n - 1])
-                if jumped:
-                    ends.append(before)
-            elif n and before is not None and whole.weighted:
-                ends.append(before)
+            if n and (piece.entry is None or self._join(whole, piece, pieces[n - 1])):
+                ends.append(pieces[n - 1])
+            self._settle(whole, piece)
             self._absorb(whole, piece, first=n == 0)
-        self._meet(whole, pieces, [*ends, whole.exit])
+        for end in ends:
+            if end.exit is not None and end.weighted and LAST.search(end.node.name.lower()):
+                self.wires.mark(end.exit, "output")
+        if whole.attends and any(p.attends and p.weighted > 1 for p in pieces):
+            tie_by_size(self.wires, [axis for p in pieces for axis in (p.entry, p.exit)])
+        else:
+            meet(self.wires, pieces, ends)
         tie_runs(self.wires, node, pieces)
         return whole
+
+    def _settle(self, whole: Piece, piece: Piece) -> None:
+        """Let entries that nothing inside `piece` explained read what was written before it."""
+        for entry in list(piece.loose):
+            found = [axis for axis in whole.exposed if self.wires.sizes[axis] == self.wires.sizes[entry]]
+            for axis in found:
+                self.wires.unite(axis, entry)
+            if found:
+                piece.loose.remove(entry)
 
     def _absorb(self, whole: Piece, piece: Piece, *, first: bool) -> None:
         if first or (whole.entry is None and not whole.weighted):
@@ -146,18 +164,6 @@ class Flow:
         for axis in found:
             self.wires.unite(axis, piece.entry)
         return bool(found)
-
-    def _meet(self, whole: Piece, pieces: list[Piece], ends: list[str | None]) -> None:
-        """Tie by size where branches end at one size, or where a residual stream runs through."""
-        sizes = [self.wires.sizes[axis] for axis in ends if axis is not None]
-        sides = [axis for p in pieces for axis in (p.entry, p.exit)]
-        tables = [p for p in pieces if p.entry is None]
-        recurrent = [p for p in pieces if any(layer.op == "recurrent" for layer in p.inner)]
-        met = len(ends) > 1 and len(set(sizes)) < len(sizes)
-        if met or (whole.attends and any(p.attends and p.weighted > 1 for p in pieces)):
-            tie_by_size(self.wires, sides)
-        elif len(tables) > 1 and len(recurrent) > 1:
-            tie_by_size(self.wires, sides)
 
     def _shortcut(self, whole: Piece, cut: Piece) -> None:
         """A shortcut with weights: it reads what the block reads and adds to what it writes."""

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from weightspace.checkpoint.header import Header
 from weightspace.graph.axes import ParameterGraph, Stage
+from weightspace.graph.infer.depthwise import settle
 from weightspace.graph.infer.ends import mark_ends
 from weightspace.graph.infer.flow import Clues, Flow
 from weightspace.graph.infer.heads import find_heads
@@ -40,9 +41,12 @@ def infer_graph(checkpoint: HasHeader | Header) -> ParameterGraph:
     layout = find_layout(header, modules)
     layers = [read_layer(group, layout) for group in modules]
     wires = _wires(layers)
-    root = tree(layers, not is_sorted(header))
+    in_order = not is_sorted(header)
+    root = tree(layers, in_order)
+    settle(list(root.layers()))
     shuffle = "last" if layout.channels_last else "first" if is_torch(header) else None
-    clues = Clues(flatten_order(header, layout), shuffle, find_heads(header), votes(root), adding_templates(root))
+    flatten, repeated = flatten_order(header, layout), adding_templates(root)
+    clues = Clues(flatten, shuffle, find_heads(header), votes(root), repeated, in_order)
     whole = Flow(wires, clues).visit(root)
     ordered = list(root.layers())
     if whole is not None:

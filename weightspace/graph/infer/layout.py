@@ -25,7 +25,8 @@ def find_layout(header: Header, groups: list[Group]) -> Layout:
         if len(shape) >= 2 and len(bias) == 1 and shape[0] != shape[-1] and bias[0] in (shape[0], shape[-1]):
             vote = 1 if bias[0] == shape[-1] else -1
             in_out, last = (in_out + vote, last) if len(shape) == 2 else (in_out, last + vote)
-    return Layout(in_out > 0 if in_out else not torch, last > 0 if last else not torch)
+    known = bool(in_out) or torch
+    return Layout(in_out > 0 if in_out else not torch, known, last > 0 if last else not torch)
 
 
 def flatten_order(header: Header, layout: Layout) -> str | None:

@@ -55,7 +55,9 @@ def split(name: str) -> tuple[tuple[str, ...], str]:
     if found := RECURRENT.match(last):
         kind = "weight" if found["kind"].lower().startswith("w") else "bias"
         return (*path, *filter(None, [found["path"]])), f"{kind}_{found['side']}{found['layer']}"
-    if WHOLE.match(last) and path:
+    if last == "log_std":
+        return (*path, last), last
+    if WHOLE.match(last) and (path or last.startswith("in_proj")):
         return path, last
     if len(path) > 1 and path[-1] in CELL_PARTS and "cell" in path[-2]:
         return path[:-1], f"{path[-1]}_{ROLE_OF.get(last.lower(), last)}"

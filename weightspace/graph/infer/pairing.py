@@ -8,7 +8,9 @@ from weightspace.graph.infer.names import natural
 from weightspace.graph.kinds.layer import Group
 from weightspace.graph.kinds.onnx_recurrent import is_triple
 
-NAMELESS = re.compile(r"^(const_fold_opt|onnx__|variable|const(ant)?|initializer|arr|param)?_*[a-z]*_*\d*$", re.I)
+NAMELESS = re.compile(
+    r"^((const_fold_opt|onnx_|variable|const|constant|initializer|arr|param|tensor)_*\d*|[a-z]|\d+)$", re.I
+)
 
 
 def pair(groups: list[Group]) -> list[Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from weightspace.graph.infer.names import natural
 from weightspace.graph.infer.piece import Piece
@@ -43,3 +44,47 @@ def _follows(wires: Wires, done: list[Piece], piece: Piece) -> bool:
     if not done or piece.entry is None or done[-1].exit is None:
         return True
     return wires.sizes[done[-1].exit] == wires.sizes[piece.entry]
+
+
+def greedy(wires: Wires, pieces: list[Piece]) -> tuple[list[Piece], bool]:
+    """Order modules listed by alphabet, and say whether they had to be moved.
+
+    Where the given order fits end to end it stays. Else what reads the last output comes next, then what reads
+    something earlier; modules of one name keep the order of their numbers.
+    """
+    weighted = [p for p in pieces if p.weighted]
+    if len(weighted) < 2 or _fits(wires, weighted):
+        return pieces, False
+    queues: dict[str, list[Piece]] = {}
+    for piece in weighted:
+        queues.setdefault(re.sub(r"\d+", "", piece.node.name), []).append(piece)
+    done: list[Piece] = []
+    while any(queues.values()):
+        heads = [queue[0] for queue in queues.values() if queue]
+        best = min(heads, key=lambda p: (_rank(wires, p, done, weighted), weighted.index(p)))
+        done.append(best)
+        queues[re.sub(r"\d+", "", best.node.name)].pop(0)
+    filled = iter(done)
+    return [next(filled) if p.weighted else p for p in pieces], done != weighted
+
+
+def _fits(wires: Wires, pieces: list[Piece]) -> bool:
+    return all(_follows(wires, [a], b) for a, b in pairwise(pieces))
+
+
+def _rank(wires: Wires, piece: Piece, done: list[Piece], every: list[Piece]) -> int:
+    """0 reads the last output, 1 an earlier one, 2 a sum of earlier ones, 3 nothing known; a start reads no output."""
+    if piece.entry is None:
+        return 0
+    wanted = wires.sizes[piece.entry]
+    if not done:
+        exits = {wires.sizes[p.exit] for p in every if p.exit is not None}
+        return 0 if wanted not in exits else 1 if wanted <= 3 else 2
+    sizes = {wires.sizes[axis] for p in done for axis in (p.entry, *p.exposed) if axis is not None}
+    last = done[-1].exit
+    if last is not None and wires.sizes[last] == wanted:
+        return 0
+    if wanted in sizes:
+        return 1
+    pairs = {a + b for a in sizes for b in sizes}
+    return 2 if wanted in pairs | {a + b for a in pairs for b in sizes} else 3

@@ -6,8 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+from weightspace.graph.axes import Leaf, Sum
 from weightspace.graph.infer.piece import Piece
-from weightspace.graph.infer.tree import Node
+from weightspace.graph.infer.tree import Node, rank
 from weightspace.graph.infer.wires import Wires
 
 PADDED = "added to a shortcut that may be padded"
@@ -16,6 +17,9 @@ SHORTCUT = re.compile(
     r"|match_dim\w*|expansion_conv|proj_shortcut|\w*_0_conv|id_conv)$",
     re.IGNORECASE,
 )
+ACTOR = re.compile(r"(^|_)(policy|pi|actor|action)(_|$)")
+CRITIC = re.compile(r"(^|_)(value|vf|critic|qf?\d*|v)(_|$)")
+DOUBLED = "may be a concatenation of two"
 ADDS = re.compile(r"res|skip|add", re.IGNORECASE)
 
 
@@ -59,7 +63,7 @@ def tie_block(wires: Wires, whole: Piece, repeated: set[tuple]) -> None:
     lone_sequence = is_sequence(node) and node.template not in repeated
     if same and not single and not lone_sequence:
         wires.unite(whole.entry, whole.exit)
-    elif not same and whole.weighted >= 2 and node.template in repeated and not _is_exempt(whole):
+    elif not same and whole.is_conv and whole.weighted >= 2 and node.template in repeated and not _is_exempt(whole):
         wires.mark(whole.entry, "fixed", PADDED)
         wires.mark(whole.exit, "fixed", PADDED)
 
@@ -67,7 +71,8 @@ def tie_block(wires: Wires, whole: Piece, repeated: set[tuple]) -> None:
 def _is_exempt(whole: Piece) -> bool:
     """A change of size without a padded shortcut: it has its own shortcut, or is a stage, a sequence, a bottleneck."""
     node = whole.node
-    if whole.has_shortcut or node.is_numbered or is_sequence(node):
+    stage = node.is_numbered and any(child.children for child in node.children.values())
+    if whole.has_shortcut or stage or is_sequence(node):
         return True
     kinds = [block.kind for layer in whole.inner for block in layer.blocks if block.kind in ("conv", "depthwise")]
     return len(kinds) >= 3 and kinds[0] == "conv" and "depthwise" in kinds[1:-1]
@@ -86,3 +91,51 @@ def _inner(node: Node) -> Iterable[Node]:
         if child.children:
             yield child
             yield from _inner(child)
+
+
+def tie_sides(wires: Wires, pieces: list[Piece]) -> None:
+    """Tie by size all that modules of unknown order read and write; a size that is twice another may be two of it."""
+    sides = [axis for p in pieces for axis in (p.entry, p.exit) if axis is not None]
+    tie_by_size(wires, sides)
+    by_size = {wires.sizes[axis]: axis for axis in sides if wires.sizes[axis] > 1}
+    for size, axis in by_size.items():
+        if 2 * size in by_size:
+            wires.bind(by_size[2 * size], Sum((Leaf(axis), Leaf(axis))), DOUBLED)
+
+
+def is_doubtful(wires: Wires, node: Node, pieces: list[Piece]) -> bool:
+    """Whether a step of the chain rests on sizes that fit elsewhere too, between modules whose names show no order."""
+    weighted = [p for p in pieces if p.weighted and p.exit is not None]
+    if node.is_numbered or any(p.attends for p in pieces):
+        return False
+    sizes = [wires.sizes[p.exit] for p in weighted if p.exit is not None]
+    for before, after, size in zip(weighted, weighted[1:], sizes, strict=False):
+        alike = re.sub(r"\d+", "", before.node.name) == re.sub(r"\d+", "", after.node.name)
+        fits = after.entry is not None and wires.sizes[after.entry] == size
+        if fits and sizes.count(size) > 1 and not alike and rank(before.node) == rank(after.node):
+            return True
+    return False
+
+
+def meet(wires: Wires, pieces: list[Piece], ends: list[Piece]) -> None:
+    """Tie branches that end at the size of another output: they may be added or multiplied there."""
+    tables = [p for p in pieces if p.entry is None]
+    if len(tables) > 1 and sum(any(la.op == "recurrent" for la in p.inner) for p in pieces) > 1:
+        tie_sides(wires, pieces)
+    for end in ends:
+        if end.exit is None or wires.role(end.exit) == "output":
+            continue
+        size = wires.sizes[end.exit]
+        same = [p for p in pieces if p is not end and p.exit is not None and wires.sizes[p.exit] == size]
+        if not any(p.weighted and not _apart(end, p) for p in same):
+            continue
+        if end.is_conv and not end.node.children:
+            tie_sides(wires, pieces)
+        else:
+            tie_by_size(wires, [end.exit, *(p.exit for p in same if not _apart(end, p))])
+
+
+def _apart(one: Piece, other: Piece) -> bool:
+    """Whether one belongs to an actor and the other to a critic: these are never added."""
+    names = one.node.name.lower(), other.node.name.lower()
+    return any(ACTOR.search(a) and CRITIC.search(b) for a, b in (names, names[::-1]))

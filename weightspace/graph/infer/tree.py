@@ -10,12 +10,13 @@ from weightspace.graph.infer.names import natural
 from weightspace.graph.kinds.layer import Layer
 
 WEIGHTS = ("linear", "conv", "recurrent", "attention", "embedding")
+BANK = re.compile(r"(^|[^a-z])(stft|dft|fft|cqt|time2freq|mel_?(basis|fb|filter\w*|scale)|filter_?bank)", re.I)
 FIRST = re.compile(
     r"^(stem|first|in|input|pre|patch|embed|emb|wte|stft|mel|spec|inc|conv_in|entry|backbone|features|base)"
 )
 LAST = re.compile(
-    r"^(head|classifier|classification|regress|predict|output|out|final|logits?|lm_head|cls|score|exit|top|a|v|q"
-    r"|action|actor|critic|policy|value|mu|mean|sigma|log_?std|alpha|beta|advantage|loc|conf|box)(?![a-z])"
+    r"^(head|classif\w*|regress\w*|predict\w*|output|out|final|logits?|lm_head|cls|score|prob|top|a|v|q|action|actor"
+    r"|critic|policy|value|mu|mean|sigma|log_?std|alpha|beta|advantage|loc|conf|box)(?![a-z])"
     r"|(head|header|classifier|logits)s?$"
 )
 LATE = re.compile(r"^(fc|linear|lin|dense|mlp|proj|pool)(?![a-z])")
@@ -65,16 +66,16 @@ def tree(layers: list[Layer], keep_order: bool) -> Node:
 
 def _sort(node: Node, keep_order: bool) -> None:
     if not keep_order or node.is_numbered:
-        key = (lambda n: (0, int(n), ())) if node.is_numbered else (lambda n: (_rank(node.children[n]), 0, natural(n)))
+        key = (lambda n: (0, int(n), ())) if node.is_numbered else (lambda n: (rank(node.children[n]), 0, natural(n)))
         node.children = {name: node.children[name] for name in sorted(node.children, key=key)}
     for child in node.children.values():
         _sort(child, keep_order)
 
 
-def _rank(node: Node) -> int:
+def rank(node: Node) -> int:
     """0 for what comes first (stems, embeddings) to 4 for what comes last (heads)."""
     name = node.name.lower()
-    if FIRST.match(name) or (node.layer is not None and node.layer.op.endswith("embedding")):
+    if FIRST.match(name) or BANK.search(name) or (node.layer is not None and node.layer.op.endswith("embedding")):
         return 0
     if LAST.search(name):
         return 4

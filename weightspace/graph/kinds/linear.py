@@ -20,10 +20,10 @@ def read(group: Group, layout: Layout) -> Layer | None:
         if group.shape("bias") != (sizes[exit_],):
             return None
         blocks.append(on(group.tensors["bias"], "bias", exit_))
-    return Layer(group.path, "linear", blocks, sizes, entry, exit_, sure=sure)
+    return Layer(group.path, "linear", blocks, sizes, entry, exit_, sure=sure or layout.in_out_known)
 
 
 def _in_out(shape: tuple[int, ...], bias: tuple[int, ...], default: bool) -> tuple[bool, bool]:
     if bias and shape[0] != shape[1] and bias[0] in shape:
         return bias[0] == shape[1], True
-    return default, bool(bias)
+    return default, False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from weightspace.graph.kinds.layer import Group, Layer, Layout, is_vector, on
+from weightspace.graph.axes import Leaf
+from weightspace.graph.kinds.layer import Group, Layer, Layout, block, is_vector, on
 
 KINDS = {"bias": "bias", "log_std": "deviation", "prelu": "slope"}
 
@@ -10,8 +11,18 @@ KINDS = {"bias": "bias", "log_std": "deviation", "prelu": "slope"}
 def read(group: Group, layout: Layout) -> Layer | None:
     """Read vectors of one size that scale or shift the units they meet."""
     shapes = {info.shape for info in group.tensors.values()}
+    if set(group.tensors) == {"log_std"} and len(group.shape("log_std")) == 2:
+        return _exploration(group)
     if len(shapes) != 1 or not is_vector(next(iter(shapes))):
         return None
     axis, size = f"{group.path}.units", max(next(iter(shapes)))
     blocks = [on(info, KINDS.get(role, "scale"), axis) for role, info in group.tensors.items()]
     return Layer(group.path, "scale", blocks, {axis: size}, axis, axis)
+
+
+def _exploration(group: Group) -> Layer:
+    """Read the log deviation of state-dependent exploration, `(features, actions)`."""
+    entry, exit_ = f"{group.path}.in", f"{group.path}.out"
+    info = group.tensors["log_std"]
+    made = block(info, "deviation", (Leaf(entry), Leaf(exit_)), "io")
+    return Layer(group.path, "linear", [made], dict(zip((entry, exit_), info.shape, strict=True)), entry, exit_)
