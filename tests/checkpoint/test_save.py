@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from weightspace.checkpoint.checkpoint import DTYPES, Checkpoint
+from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.dtypes import DTYPES
 from weightspace.checkpoint.load import load_checkpoint, read_header
 from weightspace.errors import CheckpointError
 
@@ -85,11 +86,26 @@ def test_an_existing_file_is_kept_unless_told(tmp_path):
     assert os.listdir(tmp_path) == ["x.safetensors"]
 
 
-def test_nothing_partial_is_left_where_a_tensor_cannot_be_written(tmp_path):
-    path = tmp_path / "x.safetensors"
-    with pytest.raises(CheckpointError, match=r"'b'.*complex128"):
-        Checkpoint({"a": torch.ones(1), "b": torch.ones(1, dtype=torch.complex128)}).save(path)
+@pytest.mark.parametrize(
+    "name, tensor, said",
+    [
+        ("b", torch.ones(1, dtype=torch.complex128), "complex128"),
+        ("b", torch.ones(1, device="meta"), "no plain numbers"),
+        ("__metadata__", torch.ones(1), "keeps this name"),
+    ],
+)
+def test_nothing_partial_is_left_where_a_tensor_cannot_be_written(name, tensor, said, tmp_path):
+    with pytest.raises(CheckpointError, match=f"'{name}'.*{said}"):
+        Checkpoint({"a": torch.ones(1), name: tensor}).save(tmp_path / "x.safetensors")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "names", [{"tensors": {"\ud800": torch.ones(1)}}, {"tensors": {}, "metadata": {"a": "\udcff"}}]
+)
+def test_text_that_is_not_utf8_is_refused(names):
+    with pytest.raises(CheckpointError, match="not UTF-8"):
+        Checkpoint(**names)
 
 
 def test_nothing_partial_is_left_where_writing_breaks_off(tmp_path, monkeypatch):

@@ -12,39 +12,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from weightspace.checkpoint.header import Header, TensorInfo
+from weightspace.checkpoint.dtypes import tensor_info
+from weightspace.checkpoint.header import Header
 from weightspace.checkpoint.save import write_safetensors
 from weightspace.checkpoint.tidy import SAVED, pack_state
 from weightspace.errors import CheckpointError
-
-DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
-    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint64: "U64",
-    torch.uint32: "U32",
-    torch.uint16: "U16",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-    torch.complex64: "C64",
-}
-for _name, _spelled in {"float8_e8m0fnu": "F8_E8M0", "float4_e2m1fn_x2": "F4"}.items():
-    if hasattr(torch, _name):  # from PyTorch 2.7 and 2.8 on
-        DTYPES[getattr(torch, _name)] = _spelled
-
-
-def tensor_info(name: str, tensor: Tensor) -> TensorInfo:
-    """Shape and dtype of a tensor, as a header says them."""
-    return TensorInfo(name, DTYPES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +41,12 @@ class Checkpoint:
         for alias, name in self.shared.items():
             if name not in self.tensors:
                 raise CheckpointError(f"{self.source}: {alias!r} is said to share {name!r}, which is not there.")
+        try:
+            "".join((*self.tensors, *self.metadata, *self.metadata.values(), *self.shared, *self.left_out)).encode()
+        except UnicodeError as error:
+            raise CheckpointError(
+                f"{self.source}: a name or text in it is not UTF-8 ({error}). Save it again."
+            ) from None
         for name in ("tensors", "metadata", "shared", "left_out"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -93,7 +71,7 @@ class Checkpoint:
             overwrite: Whether an existing file may be replaced.
 
         Raises:
-            CheckpointError: The file exists, or cannot be written.
+            CheckpointError: The file exists or cannot be written, or a tensor has no numbers to write.
         """
         metadata = {**self.metadata, SAVED: pack_state(self.shared, self.left_out)}
         write_safetensors(Path(path), self.tensors, metadata, overwrite=overwrite)

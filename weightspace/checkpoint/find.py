@@ -17,7 +17,8 @@ def find_checkpoints(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 
     Symbolic links are followed, each folder once, so that loops end. A sharded set counts as its index, and of
     the same weights in two formats (`model.safetensors`, `pytorch_model.bin`) the better one. What is no file and
-    no folder (a hub id, a mistake), and a folder without checkpoints, is passed on for `load_checkpoint` to judge.
+    no folder (a hub id, a mistake), and a folder that is empty or cannot be read, is passed on: `load_checkpoint`
+    says what is wrong with it.
 
     Args:
         paths: Files, folders, hub ids or `-`.
@@ -39,9 +40,11 @@ def _lines(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
 
 def _walk(root: Path) -> Iterator[str]:
     visited = {root.resolve()}
-    for folder, folders, files in os.walk(root, followlinks=True):
+    unreadable: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=unreadable.append, followlinks=True):
         folders[:] = [name for name in sorted(folders) if _is_new(Path(folder, name), visited)]
         yield from (str(Path(folder, name)) for name in _choose(Path(folder), sorted(files)))
+    yield from (str(error.filename) for error in unreadable)
 
 
 def _is_new(folder: Path, visited: set[Path]) -> bool:

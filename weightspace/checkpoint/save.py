@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weightspace.checkpoint.dtypes import DTYPES
 from weightspace.errors import CheckpointError
 
 ALIGNMENT = 8
+METADATA = "__metadata__"
 
 
 def write_safetensors(
@@ -28,7 +31,7 @@ def write_safetensors(
         CheckpointError: `path` exists and may not be overwritten, cannot be written, or a dtype has no spelling.
     """
     refuse_existing(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     placed = sorted(tensors, key=lambda name: -tensors[name].element_size())
     try:
         with temporary.open("xb") as file:
@@ -58,22 +61,27 @@ def raw_bytes(tensor: Tensor) -> Any:
 
 
 def _header(tensors: Mapping[str, Tensor], placed: list[str], metadata: Mapping[str, str], source: str) -> bytes:
-    from weightspace.checkpoint.checkpoint import DTYPES
-
     spans, start = {}, 0
     for name in placed:
-        if tensors[name].dtype not in DTYPES:
-            raise CheckpointError(
-                f"{source}: tensor {name!r}: safetensors cannot hold {tensors[name].dtype}. Convert it, to float64 say."
-            )
+        _check_writable(name, tensors[name], source)
         stop = start + tensors[name].numel() * tensors[name].element_size()
         spans[name], start = [start, stop], stop
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    entries: dict[str, object] = {METADATA: dict(metadata)}
     for name, tensor in tensors.items():
         entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": spans[name]}
     text = json.dumps(entries, ensure_ascii=False).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
+
+
+def _check_writable(name: str, tensor: Tensor, source: str) -> None:
+    where = f"{source}: tensor {name!r}"
+    if tensor.dtype not in DTYPES:
+        raise CheckpointError(f"{where}: safetensors cannot hold {tensor.dtype}. Convert it, to float64 say.")
+    if tensor.is_meta or tensor.layout != torch.strided:
+        raise CheckpointError(f"{where}: a {tensor.layout} tensor on {tensor.device} has no plain numbers to write.")
+    if name == METADATA:
+        raise CheckpointError(f"{where}: safetensors keeps this name for its metadata. Rename it.")
 
 
 def _sync_folder(folder: Path) -> None:

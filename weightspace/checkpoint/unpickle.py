@@ -102,7 +102,8 @@ def load_pickle(path: Path, *, trust: bool, mmap: bool) -> Any:
     except OSError:
         raise
     except Exception as error:  # the unpickler raises whatever a damaged or hostile stream leads it to
-        refused = _refused(path, allowed)
+        named = re.findall(r"Unsupported global: GLOBAL (\S+)", str(error))
+        refused = sorted({*_refused(path, allowed), *named})
         if refused:
             raise UnsafeCheckpointError(_refusal(path, refused, trust)) from None
         why = re.sub(r"(?s).*WeightsUnpickler error: ", "", str(error)).split("\n")[0][:200] or "it ends early"
@@ -114,7 +115,7 @@ def load_pickle(path: Path, *, trust: bool, mmap: bool) -> Any:
 def _refusal(path: Path, refused: list[str], trust: bool) -> str:
     reviewed = all(name in STAND_INS for name in refused)
     step = (
-        "These are on the reviewed list: pass trust=True (command line: --trust)."
+        "These are on the reviewed list: pass trust=True to let plain values stand for them."
         if reviewed and not trust
         else "Load it where it was made and save model.state_dict() alone, best as safetensors."
     )
@@ -122,15 +123,15 @@ def _refusal(path: Path, refused: list[str], trust: bool) -> str:
 
 
 def _refused(path: Path, allowed: list[Any]) -> list[str]:
-    """Globals in the pickle that `weights_only` does not know, sorted."""
+    """Globals in the pickle that `weights_only` does not know."""
     try:
         with safe_globals(allowed):
-            return sorted(get_unsafe_globals_in_checkpoint(path))
+            return get_unsafe_globals_in_checkpoint(path)
     except Exception:  # not a zip, or a damaged one: read the older form here
         with path.open("rb") as file:
             found = set(_globals(file))
     known = {name for _, name in allowed}
-    return sorted(name for name in found - known if not name.startswith(("torch.", "collections.OrderedDict")))
+    return [name for name in found - known if not name.startswith(("torch.", "collections.OrderedDict"))]
 
 
 def _globals(file: BinaryIO) -> Iterator[str]:

@@ -84,6 +84,8 @@ def _collect(
 ) -> None:
     name = prefix.rstrip(".")
     if _is_array(saved):
+        if (name or "tensor") in tensors:
+            raise CheckpointError(f"the name {name!r} stands twice. Save the state dict again.")
         tensors[name or "tensor"] = _tensor(saved)
     elif isinstance(saved, Mapping) and depth < DEEPEST:
         for key, value in saved.items():

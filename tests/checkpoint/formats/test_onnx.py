@@ -68,6 +68,12 @@ def test_weights_that_do_not_fit_their_shape_are_named(tmp_path):
         load_checkpoint(model(tmp_path / "x.onnx", {"w": proto}))
 
 
+def test_a_name_twice_is_refused(tmp_path):
+    first, second = numpy_helper.from_array(KERNEL, "w"), numpy_helper.from_array(KERNEL, "w")
+    with pytest.raises(CheckpointError, match="'w' stands twice"):
+        load_checkpoint(model(tmp_path / "x.onnx", {"w": first, "again": second}))
+
+
 @pytest.mark.parametrize("content", [b"no model", b"", b"\x08\x07:\xff\xff\xff\x0f"])
 def test_another_file_is_refused(content, tmp_path):
     (tmp_path / "x.onnx").write_bytes(content)

@@ -145,9 +145,11 @@ def test_a_bare_pickle_that_runs_code_is_refused_and_not_run(tmp_path):
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_pickled_module_is_refused_by_the_name_of_its_class(tmp_path):
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older form"])
+def test_a_pickled_module_is_refused_by_the_name_of_its_class(zipped, tmp_path):
+    path = saved(tmp_path, nn.Linear(2, 3), _use_new_zipfile_serialization=zipped)
     with pytest.raises(UnsafeCheckpointError, match=r"torch.nn.modules.linear.Linear.*save model.state_dict\(\)"):
-        load_checkpoint(saved(tmp_path, nn.Linear(2, 3)))
+        load_checkpoint(path)
 
 
 HARMLESS = {
@@ -183,6 +185,16 @@ def test_arrays_of_python_objects_are_refused_even_with_the_flag(tmp_path):
     with pytest.raises(CheckpointError):
         load_checkpoint(path, trust=True)
     assert not marker.exists()
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"x.pt: a name or text in it is not UTF-8"):
+        load_checkpoint(saved(tmp_path, {"\udc80": W}))
+
+
+def test_names_that_become_one_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"x.pt: the name 'a.b' stands twice"):
+        load_checkpoint(saved(tmp_path, {"a": {"b": W}, "a.b": B}))
 
 
 BAD = {

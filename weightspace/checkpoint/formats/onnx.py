@@ -30,6 +30,10 @@ def read_onnx(path: Path, *, trust: bool) -> Checkpoint:
         graph = onnx.load(str(path), load_external_data=False).graph
     except (DecodeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a readable ONNX model ({error}). Fetch or export it again.") from None
+    names = [tensor.name for tensor in graph.initializer]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CheckpointError(f"{path}: tensor {twice!r} stands twice. Export it again.")
     stored = {tensor.name: tensor for tensor in graph.initializer} | _constants(graph)
     scaled = _scaled(graph, stored)
     tensors: dict[str, Tensor] = {}

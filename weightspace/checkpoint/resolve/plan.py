@@ -112,7 +112,7 @@ def _work_out(item: Derived, tensors: Mapping[str, Any]) -> Any:
 def _measure(name: str, tensors: Mapping[str, Any]) -> TensorInfo:
     if name not in tensors:
         raise ValuesNeeded(name)
-    from weightspace.checkpoint.checkpoint import tensor_info
+    from weightspace.checkpoint.dtypes import tensor_info
 
     return tensor_info(name, tensors[name])
 
