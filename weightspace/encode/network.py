@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from weightspace.encode.plan import Edge, Plan, PlanStage
+from weightspace.encode.plan import Edge, Plan
 from weightspace.encode.states import ROLES, AxisStates
 from weightspace.encode.visit import About, Visit
 from weightspace.nn.names import WordTable
@@ -114,8 +114,8 @@ class SweepNetwork(nn.Module):
                 known = matrices[name], scales[name], contexts[name]
                 heard[name].append(self._hear(h, plan, edge, known, direction))
         said = {name: torch.cat(both, 1) for name, both in heard.items()}
-        stages = self._stages(plan, features, said)
-        blocks, *wiring = self._parts(plan, h, (features, said, stages))
+        stages, together = self._stages(plan, features, said)
+        blocks, *wiring = self._parts(plan, h, (features, together, stages))
         vector = torch.cat([blocks, self.config.wiring * torch.cat(wiring, 1)], 1) @ self.head
         return Encoding(vector, h, stages)
 
@@ -142,19 +142,21 @@ class SweepNetwork(nn.Module):
                 features[edge.tensor] = (torch.cat([known, context], 1) @ self.shape + self.phase).sin()
         return contexts, {name: rms for name, (_, rms) in found.items()}, features
 
-    def _stages(self, plan: Plan, features: dict, said: dict) -> Float[Tensor, "models stages width"]:
-        def mean(found: dict[str, Tensor], stage: PlanStage) -> Tensor:
-            return torch.stack([found[edge.tensor] for edge in stage.edges]).mean(0)
+    def _stages(self, plan: Plan, features: dict, said: dict) -> tuple[Tensor, Tensor]:
+        """Latents of the stages, and what their blocks said together, both `(models, stages, width)`."""
+        means, sums = [], []
+        for stage in plan.stages:
+            names = [edge.tensor for edge in stage.edges]
+            known, heard = (torch.stack([found[name] for name in names]) for found in (features, said))
+            means.append(torch.cat([known.mean(0), heard.mean(0)], 1))
+            sums.append(heard.sum(0) / math.sqrt(len(names)))
+        return torch.stack(means, 1) @ self.stage, torch.stack(sums, 1)
 
-        means = [torch.cat([mean(features, stage), mean(said, stage)], 1) for stage in plan.stages]
-        return torch.stack(means, 1) @ self.stage
-
-    def _parts(self, plan: Plan, h: dict, read: tuple[dict, dict, Tensor]) -> list[Tensor]:
+    def _parts(self, plan: Plan, h: dict, read: tuple[dict, Tensor, Tensor]) -> list[Tensor]:
         """What the vector is made of: statistics of the blocks; fingerprint; stages; axes by role."""
-        features, said, stages = read
+        features, heard, stages = read
         blocks = moments(torch.stack([features[edge.tensor] for edge in plan.edges], 1))
-        fingerprint = self.fingerprint(torch.stack([said[edge.tensor] for edge in plan.edges], 1))
-        return [blocks, fingerprint, moments(stages), self.states.pooled(plan, h, len(stages))]
+        return [blocks, self.fingerprint(heard), moments(stages), self.states.pooled(plan, h, len(stages))]
 
 
 def _statistics_of(plan: Plan, matrices: dict[str, Tensor], dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:

@@ -71,9 +71,8 @@ class Visit(nn.Module):
         else:
             split = (edge.split, edge.index) if edge.split and edge.index is not None else None
             m = self.message.between(matrix, x, kernel=edge.kernel, direction=direction, split=split)
-        scale = torch.where(about.rms > 0, 1 / about.rms.clamp_min(torch.finfo(m.dtype).tiny), 0.0)
-        m = far.rows(m * scale[:, None, None] * self._modulation(far, 1))
-        return self._receive(h, far, m, about)
+            m = m * torch.where(about.rms > 0, 1 / about.rms, 0.0)[:, None, None]
+        return self._receive(h, far, far.rows(m * self._modulation(far, 1)), about)
 
     def _positions(self, h: dict[str, Tensor], side: Side, context: Tensor) -> Tensor:
         states = root_mean_square(torch.cat([h[name] for name in side.axes], 1))

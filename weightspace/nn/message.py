@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import row_tiles
+from weightspace.nn.units import standardise
 
 
 class KernelMessage(nn.Module):
@@ -27,6 +28,7 @@ class KernelMessage(nn.Module):
         self.mixers = nn.ParameterDict(
             {name: draw(2, len(FREQUENCIES), width, width, generator=generator) for name in ("ahead", "back")}
         )
+        self.own = draw(1, width, generator=generator, scale=1.0)
 
     def mix(self, h: Tensor, kernel: tuple[int, ...], direction: str) -> Float[Tensor, "models channels units width"]:
         """Return `h A_c` and `h B_c`, one after the other."""
@@ -63,7 +65,10 @@ class KernelMessage(nn.Module):
     def within(
         self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], direction: str
     ) -> Float[Tensor, "models positions width"]:
-        """Return the messages of weights that sit on one side: each position's own state through its own weight.
+        """Return the messages of weights that sit on one side: each position's own weights times its own state.
+
+        The weights are centred over the positions and divided by their deviation first: gains all close to one say
+        what they say by how they differ. Their common value is in the block's statistics.
 
         Args:
             weight: `(models, positions, 1, taps)`.
@@ -71,8 +76,13 @@ class KernelMessage(nn.Module):
             kernel: Sizes whose product is `taps`.
             direction: As in `between`.
         """
-        stack = _channels(weight.to(h.dtype), kernel).squeeze(-1)
-        return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel, direction))
+        _, cosines = kernel_cosines(kernel)
+        stack = weight[:, :, 0].to(h.dtype) @ cosines.to(h)
+        if stack.shape[1] > 1:
+            pool = stack.new_full((1, stack.shape[1]), 1 / stack.shape[1])
+            stack, _ = standardise(stack, pool, torch.zeros(stack.shape[1], dtype=torch.long, device=stack.device))
+        stack = torch.cat([stack, stack.abs()], 2).transpose(1, 2)
+        return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel, direction) + self.own)
 
 
 def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels outs ins"]:

@@ -42,15 +42,15 @@ class Correlation(nn.Module):
 
 
 class Fingerprint(nn.Module):
-    """Waves of what every block said, added up so that a change in any one of many blocks still shows.
+    """Waves of what every stage said, added up so that a change in any one of many stages still shows.
 
-    `f = 1/sqrt(blocks) * sum_b sin(x_b W + p)`, with the rows of `W` at scales from `slow` to `fast`. Slow waves follow
-    what the blocks say; fast ones turn wherever one of them says something else, so that two networks differ in
-    them by the same order whatever their depth, and by the share of blocks that changed if one was made of the other.
+    `f = 1/sqrt(stages) * sum_s sin(x_s W + p)`, with the rows of `W` at scales from `slow` to `fast`. Slow waves follow
+    what the stages say; fast ones turn wherever one of them says something else, so that two networks differ in
+    them by the same order whatever their depth, and by the share of stages that changed if one was made of the other.
     Rounding is amplified once, by at most `fast`, never along the depth as in a chaotic recurrence.
 
     Args:
-        inputs: Width of a block's read-out.
+        inputs: Width of a stage's read-out.
         waves: How many.
         generator: Draws the weights.
     """
@@ -63,7 +63,7 @@ class Fingerprint(nn.Module):
         self.rates = nn.Parameter(draw(inputs, waves, generator=generator).detach() * scales)
         self.phases = draw(1, waves, generator=generator, scale=math.pi)
 
-    def forward(self, x: Float[Tensor, "models blocks inputs"]) -> Float[Tensor, "models waves"]:
+    def forward(self, x: Float[Tensor, "models stages inputs"]) -> Float[Tensor, "models waves"]:
         """Return the sum of the waves."""
         return (x @ self.rates + self.phases).sin().sum(1) / math.sqrt(x.shape[1])
 
