@@ -1,6 +1,6 @@
 """Plain names: nothing is lost, and stripping twice is stripping once."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightspace.checkpoint.names import plain_names
@@ -9,12 +9,14 @@ PART = st.sampled_from(["module", "_orig_mod", "model", "base_model", "a", "weig
 NAMES = st.lists(st.lists(PART, min_size=1, max_size=4).map(".".join), unique=True, max_size=5)
 
 
+@settings(deadline=None, derandomize=True)
 @given(names=NAMES)
 def test_no_two_names_become_one(names):
     plain = plain_names(names)
     assert list(plain) == names and len(set(plain.values())) == len(names)
 
 
+@settings(deadline=None, derandomize=True)
 @given(names=st.lists(st.sampled_from(["a.weight", "b.weight", "model.c", "d"]), min_size=1, unique=True))
 def test_wrappers_are_undone(names):
     wrapped = [f"module._orig_mod.{name}" for name in names]
