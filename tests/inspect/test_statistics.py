@@ -86,7 +86,7 @@ def test_nothing_has_no_mean():
 
 def test_whole_numbers_are_described_exactly():
     s = tensor_statistics("steps", torch.tensor([2**40, 2**40 + 2]), view="o")
-    assert (s.mean, s.std, s.dtype) == (2.0**40 + 1, 1.0, "int64")
+    assert (s.mean, s.std) == (2.0**40 + 1, 1.0)
 
 
 def test_a_checkpoint_gives_a_row_a_tensor_with_the_views_of_its_graph():
@@ -100,4 +100,4 @@ def test_a_checkpoint_gives_a_row_a_tensor_with_the_views_of_its_graph():
     assert [row.name for row in rows] == ["w", "steps"]
     matrix = tensors["w"].permute(2, 0, 1).reshape(2, -1).double().numpy()
     np.testing.assert_allclose(rows[0].spectral_norm, np.linalg.norm(matrix, 2), rtol=1e-10)
-    assert (rows[1].shape, rows[1].mean, rows[1].spectral_norm) == ((), 7.0, None)
+    assert (rows[1].mean, rows[1].spectral_norm) == (7.0, None)

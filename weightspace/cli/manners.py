@@ -67,8 +67,8 @@ def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
     with tqdm(unit=unit, leave=False) as bar:
 
         def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            bar.n, bar.total = done, total
+            bar.refresh()
 
         yield update
 

@@ -36,14 +36,15 @@ def _draw_rich(section: Section) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(printable(section.title), style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_header=any(section.columns),
-    )
+    table = Table(box=SIMPLE_HEAD, show_header=any(section.columns))
     for i, column in enumerate(section.columns):
         table.add_column(column, justify="right" if i in section.right else "left", overflow="fold")
     for row in section.rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    least = console.measure(table, options=console.options.update(max_width=10_000)).minimum
+    if least <= console.width:
+        console.print(Text(printable(section.title), style="bold"), soft_wrap=True)
+        console.print(table)
+    else:  # no word or number is broken in two: the terminal wraps whole lines
+        _draw_plain(section)

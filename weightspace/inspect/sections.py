@@ -41,14 +41,14 @@ def report_sections(report: Report) -> list[Section]:
 def statistics_section(rows: Iterable[TensorStatistics]) -> Section:
     """Return a table with a row a tensor."""
     quantiles = ("min", "q25", "median", "q75", "max")
-    columns = ("tensor", "dtype", "shape", "nonfinite", "mean", "std", *quantiles, "spectral", "stable rank")
+    columns = ("tensor", "nonfinite", "mean", "std", *quantiles, "spectral", "stable rank")
     cells = tuple(map(_statistics_row, rows))
-    return Section("statistics", columns, cells, frozenset(range(3, len(columns))))
+    return Section("statistics", columns, cells, frozenset(range(1, len(columns))))
 
 
 def _statistics_row(s: TensorStatistics) -> tuple[str, ...]:
     numbers = (s.mean, s.std, *s.quantiles, s.spectral_norm, s.stable_rank)
-    return (s.name, s.dtype, shape_text(s.shape), str(s.nonfinite), *map(number_text, numbers))
+    return (s.name, str(s.nonfinite), *map(number_text, numbers))
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -28,8 +28,6 @@ class TensorStatistics:
 
     Args:
         name: As in the checkpoint.
-        dtype: As stored, torch's spelling without its prefix.
-        shape: Sizes of its dimensions.
         nonfinite: How many of its numbers are NaN or infinite; the others are described by what follows.
         mean: Arithmetic mean; NaN if there is no finite number.
         std: Standard deviation, divided by the count (not by the count less one).
@@ -40,8 +38,6 @@ class TensorStatistics:
     """
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
     nonfinite: int
     mean: float
     std: float
@@ -51,8 +47,8 @@ class TensorStatistics:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON's types, None where there is no number."""
-        plain = asdict(self) | {"shape": list(self.shape), "quantiles": list(map(_finite, self.quantiles))}
-        return plain | {"mean": _finite(self.mean), "std": _finite(self.std)}
+        finite = {"mean": _finite(self.mean), "std": _finite(self.std)}
+        return asdict(self) | finite | {"quantiles": list(map(_finite, self.quantiles))}
 
 
 def checkpoint_statistics(checkpoint: Checkpoint, graph: ParameterGraph) -> Iterator[TensorStatistics]:
@@ -83,8 +79,7 @@ def tensor_statistics(name: str, tensor: Shaped[Tensor, "*dims"], *, view: str) 
     nonfinite = values.numel() - finite.numel()
     mean, std = _moments(finite)
     norm, rank = (None, None) if nonfinite else _spectrum(_matrix(values, view))
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return TensorStatistics(name, dtype, tuple(tensor.shape), nonfinite, mean, std, _quantiles(finite), norm, rank)
+    return TensorStatistics(name, nonfinite, mean, std, _quantiles(finite), norm, rank)
 
 
 def _finite(value: float) -> float | None:
