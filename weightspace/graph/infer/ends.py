@@ -10,6 +10,8 @@ from weightspace.graph.kinds.layer import Layer
 
 def mark_ends(wires: Wires, whole: Piece, layers: list[Layer]) -> None:
     """Mark inputs, then whatever nobody reads as output."""
+    if whole.exit is not None and whole.weighted:
+        wires.mark(whole.exit, "output")
     for axis in filter(None, (whole.entry, *whole.loose)):
         wires.mark(axis, "input")
     for layer in layers:

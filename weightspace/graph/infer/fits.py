@@ -133,15 +133,14 @@ def concatenated(wires: Wires, whole: Piece, piece: Piece) -> bool:
     if piece.entry is None:
         return False
     wanted = wires.sizes[piece.entry]
-    pool = list(dict.fromkeys(map(wires.root, filter(None, [*reversed(whole.exposed), whole.entry]))))[:24]
+    pool = list(dict.fromkeys(filter(None, [*reversed(whole.exposed), whole.entry])))[:24]
     sums = [
         parts
         for count in (2, 3)
         for parts in combinations(pool, count)
         if sum(wires.sizes[axis] for axis in parts) == wanted
     ]
-    now = wires.root(whole.exit) if whole.exit is not None else None
-    current = [parts for parts in sums if now in parts]
+    current = [parts for parts in sums if whole.exit in parts]
     if not sums:
         return False
     chosen = current or sums

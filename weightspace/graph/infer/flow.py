@@ -66,7 +66,7 @@ class Flow:
         if len(cuts) == len([p for p in pieces if p.weighted]):
             cuts = []
         whole = self._chain(node, [p for p in pieces if p not in cuts])
-        if moved or is_doubtful(self.wires, node, pieces):
+        if moved or is_doubtful(self.wires, node, pieces, self.clues.in_order):
             tie_sides(self.wires, pieces)
         for cut in cuts:
             self._shortcut(whole, cut)
@@ -78,7 +78,9 @@ class Flow:
         whole = Piece(node, pieces[0].entry, pieces[0].exit)
         ends: list[Piece] = []
         for n, piece in enumerate(pieces):
-            if n and (piece.entry is None or self._join(whole, piece, pieces[n - 1])):
+            if n and self._is_start(whole, piece):
+                whole.entry = piece.entry
+            elif n and (piece.entry is None or self._join(whole, piece, pieces[n - 1])):
                 ends.append(pieces[n - 1])
             self._settle(whole, piece)
             self._absorb(whole, piece, first=n == 0)
@@ -90,7 +92,20 @@ class Flow:
         else:
             meet(self.wires, pieces, ends)
         tie_runs(self.wires, node, pieces)
+        if whole.exit is not None and whole.weighted <= 3 and not any(p.node.children for p in pieces):
+            whole.exposed = [whole.exit]
         return whole
+
+    def _is_start(self, whole: Piece, piece: Piece) -> bool:
+        """Whether only tables (tokens, positions) came before, and `piece` reads the input beside them."""
+        if whole.weighted or whole.entry is not None or piece.entry is None or whole.exit is None:
+            return False
+        sizes = self.wires.sizes
+        return (
+            sizes[whole.exit] != sizes[piece.entry]
+            and piece.exit is not None
+            and sizes[piece.exit] == sizes[whole.exit]
+        )
 
     def _settle(self, whole: Piece, piece: Piece) -> None:
         """Let entries that nothing inside `piece` explained read what was written before it."""

@@ -50,7 +50,7 @@ def split(name: str) -> tuple[tuple[str, ...], str]:
         (('enc',), 'weight')
     """
     parts = [part for part in re.split(r"[./]", SUFFIXES.sub("", name.split(";")[0])) if part] or [name]
-    parts = [part for n, part in enumerate(parts) if n == 0 or part != parts[n - 1]]
+    parts = [part for n, part in enumerate(parts) if n == 0 or part != parts[n - 1] or part.isdigit()]
     path, last = tuple(parts[:-1]), parts[-1]
     if found := RECURRENT.match(last):
         kind = "weight" if found["kind"].lower().startswith("w") else "bias"

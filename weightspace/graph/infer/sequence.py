@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from weightspace.graph.infer.names import natural
 from weightspace.graph.infer.piece import Piece
+from weightspace.graph.infer.tree import rank
 from weightspace.graph.infer.wires import Wires
 
 AUTOMATIC = re.compile(r"^((depthwise_|separable_)?conv[123]d(_transpose)?|conv2d_transpose)(_\d+)?$")
@@ -52,7 +53,7 @@ def greedy(wires: Wires, pieces: list[Piece]) -> tuple[list[Piece], bool]:
     Where the given order fits end to end it stays. Else what reads the last output comes next, then what reads
     something earlier; modules of one name keep the order of their numbers.
     """
-    weighted = [p for p in pieces if p.weighted]
+    weighted = [p for p in pieces if p.weighted or p.entry is None]
     if len(weighted) < 2 or _fits(wires, weighted):
         return pieces, False
     queues: dict[str, list[Piece]] = {}
@@ -61,15 +62,25 @@ def greedy(wires: Wires, pieces: list[Piece]) -> tuple[list[Piece], bool]:
     done: list[Piece] = []
     while any(queues.values()):
         heads = [queue[0] for queue in queues.values() if queue]
-        best = min(heads, key=lambda p: (_rank(wires, p, done, weighted), weighted.index(p)))
+        best = min(heads, key=lambda p: (_rank(wires, p, done, weighted), rank(p.node), weighted.index(p)))
         done.append(best)
         queues[re.sub(r"\d+", "", best.node.name)].pop(0)
     filled = iter(done)
-    return [next(filled) if p.weighted else p for p in pieces], done != weighted
+    return [next(filled) if p in weighted else p for p in pieces], done != weighted
 
 
 def _fits(wires: Wires, pieces: list[Piece]) -> bool:
-    return all(_follows(wires, [a], b) for a, b in pairwise(pieces))
+    """Whether each reads the one before it, flattened or not, or is a head that reads an earlier one."""
+    sizes: set[int] = set()
+    for before, piece in pairwise(pieces):
+        sizes |= {wires.sizes[axis] for axis in (before.entry, *before.exposed) if axis is not None}
+        if _follows(wires, [before], piece) or piece.entry is None or before.exit is None:
+            continue
+        wanted, last = wires.sizes[piece.entry], wires.sizes[before.exit]
+        flattens = before.spatial and wanted % last == 0 and piece.inner[0].op in ("linear", "recurrent")
+        if not flattens and not (rank(piece.node) == 4 and wanted in sizes):
+            return False
+    return True
 
 
 def _rank(wires: Wires, piece: Piece, done: list[Piece], every: list[Piece]) -> int:
@@ -79,7 +90,7 @@ def _rank(wires: Wires, piece: Piece, done: list[Piece], every: list[Piece]) -> 
     wanted = wires.sizes[piece.entry]
     if not done:
         exits = {wires.sizes[p.exit] for p in every if p.exit is not None}
-        return 0 if wanted not in exits else 1 if wanted <= 3 else 2
+        return 0 if rank(piece.node) == 0 or (piece.is_conv and wanted <= 4) else 1 if wanted not in exits else 2
     sizes = {wires.sizes[axis] for p in done for axis in (p.entry, *p.exposed) if axis is not None}
     last = done[-1].exit
     if last is not None and wires.sizes[last] == wanted:

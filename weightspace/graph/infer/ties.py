@@ -103,7 +103,7 @@ def tie_sides(wires: Wires, pieces: list[Piece]) -> None:
             wires.bind(by_size[2 * size], Sum((Leaf(axis), Leaf(axis))), DOUBLED)
 
 
-def is_doubtful(wires: Wires, node: Node, pieces: list[Piece]) -> bool:
+def is_doubtful(wires: Wires, node: Node, pieces: list[Piece], in_order: bool) -> bool:
     """Whether a step of the chain rests on sizes that fit elsewhere too, between modules whose names show no order."""
     weighted = [p for p in pieces if p.weighted and p.exit is not None]
     if node.is_numbered or any(p.attends for p in pieces):
@@ -112,7 +112,8 @@ def is_doubtful(wires: Wires, node: Node, pieces: list[Piece]) -> bool:
     for before, after, size in zip(weighted, weighted[1:], sizes, strict=False):
         alike = re.sub(r"\d+", "", before.node.name) == re.sub(r"\d+", "", after.node.name)
         fits = after.entry is not None and wires.sizes[after.entry] == size
-        if fits and sizes.count(size) > 1 and not alike and rank(before.node) == rank(after.node):
+        shown = in_order and before.is_conv and after.is_conv
+        if not shown and fits and sizes.count(size) > 1 and not alike and rank(before.node) == rank(after.node):
             return True
     return False
 

@@ -62,8 +62,6 @@ class Wires:
             self._bound[name] = term
             if role != "hidden":
                 self.mark(name, role, why)
-            if any(self.role(leaf.axis) == "fixed" for leaf in leaves(term)) and isinstance(term, Prod):
-                self._role[name] = "fixed", reason
 
     def unite(self, a: str, b: str, reason: str = "read in two ways that do not agree") -> None:
         """Make two axes of one size one; two different composites are fixed for `reason`."""

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from weightspace.graph.kinds import (
     conv,
+    counter,
     embedding,
+    filter_bank,
     fused_attention,
     keras_recurrent,
     linear,
@@ -25,6 +27,8 @@ from weightspace.graph.kinds import (
 from weightspace.graph.kinds.layer import Group, Layer, Layout
 
 KINDS: tuple[Callable[[Group, Layout], Layer | None], ...] = (
+    counter.read,
+    filter_bank.read,
     recurrent.read,
     keras_recurrent.read,
     tensorflow_cell.read,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from weightspace.graph.axes import Leaf
 from weightspace.graph.kinds.layer import Group, Layer, Layout, block, is_vector, on
 
+TOKENS = re.compile(r"token|query_embed|mask_embed|cls_embed", re.IGNORECASE)
 KINDS = {"bias": "bias", "log_std": "deviation", "prelu": "slope"}
 
 
@@ -15,6 +18,8 @@ def read(group: Group, layout: Layout) -> Layer | None:
         return _exploration(group)
     if len(shapes) != 1 or not is_vector(next(iter(shapes))):
         return None
+    if TOKENS.search(group.path):
+        return _token(group)
     axis, size = f"{group.path}.units", max(next(iter(shapes)))
     blocks = [on(info, KINDS.get(role, "scale"), axis) for role, info in group.tensors.items()]
     return Layer(group.path, "scale", blocks, {axis: size}, axis, axis)
@@ -26,3 +31,10 @@ def _exploration(group: Group) -> Layer:
     info = group.tensors["log_std"]
     made = block(info, "deviation", (Leaf(entry), Leaf(exit_)), "io")
     return Layer(group.path, "linear", [made], dict(zip((entry, exit_), info.shape, strict=True)), entry, exit_)
+
+
+def _token(group: Group) -> Layer:
+    """Read a learned token, one vector that joins a sequence."""
+    exit_, info = f"{group.path}.out", next(iter(group.tensors.values()))
+    made = on(info, "token embedding", exit_)
+    return Layer(group.path, "token embedding", [made], {exit_: max(info.shape)}, None, exit_, spatial=True)
