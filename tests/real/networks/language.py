@@ -90,7 +90,7 @@ def nino_gnn(w: Weights, kinds: Tensor, past: Tensor, nodes: Tensor, edges: Tens
     source, target = edges
     x = linear(w, "node_proj.fc.0", nodes)
     e = linear(w, "edge_proj.fc.0", past) + w["layer_embed.weight"][kinds]
-    degree = torch.bincount(target, minlength=len(x)).clamp(min=1)[:, None]
+    degree = x.new_zeros(len(x)).index_add(0, target, x.new_ones(len(target))).clamp(min=1)[:, None]
     for layer in range(3):
         name = f"gnn.convs.{layer}"
         scale, shift = linear(w, f"{name}.edge_encoder", e).chunk(2, -1)
