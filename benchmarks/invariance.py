@@ -2,7 +2,7 @@
 
 `python -m benchmarks.invariance DIR --json`: every checkpoint below DIR that is wholly understood, and synthetic
 networks of widths 16 to 1,024. Distances are divided by the distance to the nearest different checkpoint (another
-file content, and another place in latent space). Every tie of every checkpoint is broken once: one dimension of one
+file content, and another place in latent space: copies in another format are the same network). Every tie of every checkpoint is broken once: one dimension of one
 tensor is shuffled and all others are left alone; shuffles that leave the tensor as it was are counted, not scored.
 """
 
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +23,6 @@ from torch import Generator
 
 from benchmarks.synthetic import WIDTHS, synthetic
 from weightspace.checkpoint.checkpoint import Checkpoint
-from weightspace.checkpoint.digest import content_hash
 from weightspace.checkpoint.find import find_checkpoints
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.encode.encoder import Encoder
@@ -48,9 +50,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ties", type=int, default=None, help="at most so many ties a checkpoint, drawn at random")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     encoder = Encoder.from_pretrained()
-    report = {"encoder": encoder.id, "real": _real(encoder, options.folder, options.ties), "synthetic": _made(encoder)}
+    report: dict[str, Any] = {"encoder": encoder.id, "real": _real(encoder, options.folder, options.ties, options.jobs)}
+    report["synthetic"] = _made(encoder)
     print(json.dumps(report, indent=None if options.json else 2))
     met = all(
         part["legal_max"] <= LEGAL and part["broken_min"] >= BROKEN for part in (report["real"], report["synthetic"])
@@ -58,22 +62,24 @@ def main() -> int:
     return 0 if met else 1
 
 
-def _real(encoder: Encoder, folder: Path, ties: int | None) -> dict[str, object]:
+def _real(encoder: Encoder, folder: Path, ties: int | None, jobs: int) -> dict[str, object]:
     paths = find_checkpoints([folder])
-    vectors = np.stack([encoder.encode(path).vector.double().numpy() for path in paths])
-    hashes = np.array([content_hash(path) for path in paths])
-    moves = []
-    for i, path in enumerate(paths):
-        checkpoint = load_checkpoint(path)
-        architecture = encoder.architectures.of(checkpoint)
-        if architecture.understood < 1:
-            continue
+    table = encoder.encode_many(paths)
+    vectors, hashes = table.vectors.astype(np.float64), table["sha256"]
+    tasks = []
+    for i in np.flatnonzero(table["understood"] == 1):
         away = np.linalg.norm(vectors - vectors[i], axis=1)
-        nearest = float(away[(hashes != hashes[i]) & (away > 1e-9)].min())
-        name = str(Path(path).relative_to(folder).with_suffix(""))
-        moves.append(_moves(encoder, name, checkpoint, (nearest, ties)))
-        print(moves[-1].name, round(nearest, 3), len(moves[-1].broken), file=sys.stderr)
-    return _summary(moves) | {"checkpoints": len(paths), "understood": len(moves)}
+        nearest = float(away[(hashes != hashes[i]) & (away > 1e-6)].min())
+        tasks.append((table["id"][i], paths[i], nearest, ties))
+    tasks.sort(key=lambda task: -Path(task[1]).stat().st_size)
+    with get_context("spawn").Pool(jobs) as pool:
+        moves = pool.starmap(_moves_of, tasks, chunksize=1)
+    return _summary(moves) | {"checkpoints": len(paths), "understood": len(tasks), "failed": int((~table.fine).sum())}
+
+
+def _moves_of(name: str, path: str, nearest: float, ties: int | None) -> Moves:
+    torch.set_num_threads(1)
+    return _moves(Encoder.from_pretrained(), name, load_checkpoint(path), (nearest, ties))
 
 
 def _made(encoder: Encoder) -> dict[str, object]:

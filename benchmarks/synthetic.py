@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Generator
 
@@ -21,7 +23,7 @@ def synthetic(kind: str, width: int, seed: int) -> Checkpoint:
     if kind == "mlp":
         sizes = (8, width, width, 10)
         layers = {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             layers |= {f"{i}.weight": draw(fan_out, fan_in), f"{i}.bias": draw(fan_out)}
         return Checkpoint(layers, source=f"mlp {width}")
     layers = {}

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
-from weightspace.encode.plan import Edge, Plan
+from weightspace.encode.plan import SIZES, Edge, Plan
 from weightspace.encode.states import ROLES, AxisStates
 from weightspace.encode.visit import About, Visit
 from weightspace.nn.names import WordTable
@@ -20,6 +20,8 @@ from weightspace.nn.statistics import STATISTICS, tensor_statistics
 from weightspace.nn.tiles import as_matrix
 
 TOGETHER = 1 << 16
+EMPHASIS = {"sizes": 0.55, "blocks": 0.55, "fingerprint": 0.25, "stages": 0.17, "axes": 0.32}
+"""How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class SweepConfig:
         stage: Width of a stage's latent.
         latent: Width of the vector.
         words: Rows of the tables of layer kinds and operations.
-        wiring: Weight of what depends on the wiring beside what depends on the statistics, before training.
     """
 
     width: int = 32
@@ -44,7 +45,6 @@ class SweepConfig:
     stage: int = 64
     latent: int = 256
     words: int = 64
-    wiring: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,10 @@ class SweepNetwork(nn.Module):
         self.shape = draw(STATISTICS + context, config.features, generator=generator)
         self.phase = draw(1, config.features, generator=generator, scale=3.0)
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
-        self.head = draw(self._read(), config.latent, generator=generator)
-
-    def _read(self) -> int:
-        c = self.config
-        return 2 * c.features + c.waves + 2 * c.stage + 2 * len(ROLES) * c.width
+        widths = (SIZES, 2 * config.features, config.waves, 2 * config.stage, 2 * len(ROLES) * config.width)
+        parts = zip(widths, EMPHASIS.values(), strict=True)
+        heads = [draw(n, config.latent, generator=generator, scale=e / config.latent**0.5) for n, e in parts]
+        self.head = nn.Parameter(torch.cat([head.detach() for head in heads]))
 
     def forward(self, plan: Plan, weights: Mapping[str, Tensor]) -> Encoding:
         """Encode checkpoints of one architecture.
@@ -115,8 +114,7 @@ class SweepNetwork(nn.Module):
                 heard[name].append(self._hear(h, plan, edge, known, direction))
         said = {name: torch.cat(both, 1) for name, both in heard.items()}
         stages, together = self._stages(plan, features, said)
-        blocks, *wiring = self._parts(plan, h, (features, together, stages))
-        vector = torch.cat([blocks, self.config.wiring * torch.cat(wiring, 1)], 1) @ self.head
+        vector = torch.cat(self._parts(plan, h, (features, together, stages)), 1) @ self.head
         return Encoding(vector, h, stages)
 
     def _hear(self, h: dict, plan: Plan, edge: Edge, known: tuple[Tensor, Tensor, Tensor], direction: str) -> Tensor:
@@ -153,10 +151,11 @@ class SweepNetwork(nn.Module):
         return torch.stack(means, 1) @ self.stage, torch.stack(sums, 1)
 
     def _parts(self, plan: Plan, h: dict, read: tuple[dict, Tensor, Tensor]) -> list[Tensor]:
-        """What the vector is made of: statistics of the blocks; fingerprint; stages; axes by role."""
+        """What the vector is made of, in the order of `EMPHASIS`."""
         features, heard, stages = read
         blocks = moments(torch.stack([features[edge.tensor] for edge in plan.edges], 1))
-        return [blocks, self.fingerprint(heard), moments(stages), self.states.pooled(plan, h, len(stages))]
+        sizes = self.head.new_tensor(plan.sizes).expand(len(stages), -1)
+        return [sizes, blocks, self.fingerprint(heard), moments(stages), self.states.pooled(plan, h, len(stages))]
 
 
 def _statistics_of(plan: Plan, matrices: dict[str, Tensor], dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import log2, prod
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from weightspace.encode.sides import Grouping, Side, make_side
 from weightspace.errors import GraphError
 from weightspace.graph.axes import Axis, Block, ParameterGraph, Prod, Sum, Term, leaves
 from weightspace.graph.layout import Segment, segments
+
+SIZES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +88,13 @@ class Plan:
         return tuple(edge for stage in self.stages for edge in stage.edges)
 
     @cached_property
-    def weights(self) -> int:
-        """Numbers held by all blocks."""
-        return sum(e.sizes[0] * e.sizes[1] * e.sizes[2] for e in self.edges)
+    def sizes(self) -> tuple[float, ...]:
+        """`SIZES` logarithms to base 2: weights, of the largest block, blocks, matrices, vectors, kernels."""
+        numbers = [prod(e.sizes) for e in self.edges]
+        matrices = sum(e.source is not None and e.target is not None for e in self.edges)
+        kernels = sum(e.sizes[2] > 1 for e in self.edges)
+        counts = (sum(numbers), max(numbers), len(numbers), matrices, len(numbers) - matrices, kernels)
+        return tuple(log2(1 + n) for n in counts)
 
 
 def compile_plan(graph: ParameterGraph) -> Plan:

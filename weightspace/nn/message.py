@@ -25,19 +25,16 @@ class KernelMessage(nn.Module):
 
     def __init__(self, width: int, *, generator: Generator) -> None:
         super().__init__()
-        self.mixers = nn.ParameterDict(
-            {name: draw(2, len(FREQUENCIES), width, width, generator=generator) for name in ("ahead", "back")}
-        )
+        self.mixer = draw(2, len(FREQUENCIES), width, width, generator=generator)
         self.own = draw(1, width, generator=generator, scale=1.0)
 
-    def mix(self, h: Tensor, kernel: tuple[int, ...], direction: str) -> Float[Tensor, "models channels units width"]:
+    def mix(self, h: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels units width"]:
         """Return `h A_c` and `h B_c`, one after the other."""
         channels, _ = kernel_cosines(kernel)
-        mixer = self.mixers[direction][:, channels].flatten(0, 1)
-        return h[:, None] @ mixer
+        return h[:, None] @ self.mixer[:, channels].flatten(0, 1)
 
     def between(
-        self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], direction: str, split: tuple[str, Tensor] | None
+        self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], back: bool, split: tuple[str, Tensor] | None
     ) -> Float[Tensor, "models positions width"]:
         """Return the messages from the states `h` of one side's positions to the other's.
 
@@ -45,26 +42,24 @@ class KernelMessage(nn.Module):
             weight: `(models, out, in, taps)`, any float dtype.
             h: `(models, positions, width)`, positions in groups if `split`.
             kernel: Sizes whose product is `taps`.
-            direction: `ahead` (from the in side) or `back` (from the out side).
+            back: From the out side to the in side instead of the other way.
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
         """
-        x, transposed = self.mix(h, kernel, direction), direction == "back"
+        x = self.mix(h, kernel)
         if split:
             stack = _grouped(_channels(weight.to(h.dtype), kernel), *split)
-            stack = stack.transpose(-1, -2) if transposed else stack
+            stack = stack.transpose(-1, -2) if back else stack
             x = x.unflatten(2, (stack.shape[2], -1))
             return (stack @ x).sum(1).flatten(1, 2) / stack.shape[-1]
         parts = []
         for rows, tile in row_tiles(weight, h.dtype):
             stack = _channels(tile, kernel)
-            parts.append((stack.transpose(-1, -2) @ x[:, :, rows] if transposed else stack @ x).sum(1))
-        if transposed:
+            parts.append((stack.transpose(-1, -2) @ x[:, :, rows] if back else stack @ x).sum(1))
+        if back:
             return torch.stack(parts).sum(0) / weight.shape[1] if len(parts) > 1 else parts[0] / weight.shape[1]
         return torch.cat(parts, 1) / weight.shape[2]
 
-    def within(
-        self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], direction: str
-    ) -> Float[Tensor, "models positions width"]:
+    def within(self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...]) -> Float[Tensor, "models positions width"]:
         """Return the messages of weights that sit on one side: each position's own weights times its own state.
 
         The weights are centred over the positions and divided by their deviation first: gains all close to one say
@@ -74,7 +69,6 @@ class KernelMessage(nn.Module):
             weight: `(models, positions, 1, taps)`.
             h: `(models, positions, width)`.
             kernel: Sizes whose product is `taps`.
-            direction: As in `between`.
         """
         _, cosines = kernel_cosines(kernel)
         stack = weight[:, :, 0].to(h.dtype) @ cosines.to(h)
@@ -82,7 +76,7 @@ class KernelMessage(nn.Module):
             pool = stack.new_full((1, stack.shape[1]), 1 / stack.shape[1])
             stack, _ = standardise(stack, pool, torch.zeros(stack.shape[1], dtype=torch.long, device=stack.device))
         stack = torch.cat([stack, stack.abs()], 2).transpose(1, 2)
-        return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel, direction) + self.own)
+        return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel) + self.own)
 
 
 def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels outs ins"]:

@@ -55,7 +55,7 @@ class Fingerprint(nn.Module):
         generator: Draws the weights.
     """
 
-    slow, fast = 0.3, 30.0
+    slow, fast = 0.3, 300.0
 
     def __init__(self, inputs: int, waves: int, *, generator: Generator) -> None:
         super().__init__()
