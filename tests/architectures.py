@@ -97,7 +97,7 @@ ARCHITECTURES = {
         {"width1": SMALL, "width2": SMALL, "width3": SMALL, "hidden": SMALL},
     ),
     "resnet20": Architecture(
-        ResNet, floats(3, 8, 8), {"width": 16, "blocks": 3, "classes": 10}, {"width": (4, 8, 12), "blocks": (1, 2, 3)}
+        ResNet, floats(3, 8, 8), {"width": 16, "blocks": 3, "classes": 10}, {"width": (4, 8), "blocks": (1, 2)}
     ),
     "mobilenet": Architecture(
         MobileNet,

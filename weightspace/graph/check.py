@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import GraphError
 from weightspace.graph.axes import ParameterGraph
+from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import places, relabel, relabel_only
 
 TOLERANCE = 1e-9
@@ -100,24 +101,10 @@ def check_graph(graph: ParameterGraph, module: nn.Module, args: tuple[Any, ...],
     generator = Generator().manual_seed(seed)
     trial = _Trial(graph, module, args, generator)
     before = trial.outputs(trial.checkpoint)
-    free = [axis.name for axis in graph.axes.values() if axis.role == "hidden" and axis.size > 1]
-    orders = {name: draw_order(graph, name, generator) for name in free}
+    orders = random_permutations(graph, generator=generator)
     together = difference(before, trial.outputs(relabel(trial.checkpoint, graph, orders)))
-    checks = tuple(trial.check(name, orders[name], before) for name in free)
+    checks = tuple(trial.check(name, order, before) for name, order in orders.items())
     return GraphCheck(checks, together, all(bool(t.isfinite().all()) for t in before))
-
-
-def draw_order(graph: ParameterGraph, axis: str, generator: Generator) -> Tensor:
-    """Return an order that moves every unit, another one in each unit of the parents.
-
-    Shape `(*parent sizes, size)`: a random cycle through all units.
-    """
-    sizes = [graph.axes[name].size for name in graph.lineage(axis)]
-    order = torch.empty(sizes, dtype=torch.int64).reshape(-1, sizes[-1])
-    for row in order:
-        cycle = torch.randperm(sizes[-1], generator=generator)
-        row[cycle] = cycle.roll(1)
-    return order.reshape(sizes)
 
 
 def difference(before: list[Tensor], after: list[Tensor]) -> float:

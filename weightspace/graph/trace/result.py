@@ -30,18 +30,15 @@ def build_result(state: State) -> ParameterGraph:
     _close(state, slots)
     names = _names(state, slots)
     parents = find_parents([t.terms for t in state.tensors.values()], state.mixed, list(names))
-    axes = {
-        name: Axis(
-            name,
-            leaf.size,
-            _role(leaf),
-            _reason(leaf),
-            names[parents[leaf]] if _role(leaf) == "hidden" and leaf in parents else None,
-        )
-        for leaf, name in names.items()
-    }
+    axes = {name: _axis(leaf, names, parents) for leaf, name in names.items()}
     blocks = {slot.target: _block(state, slot, names) for slot in slots}
     return ParameterGraph(axes, blocks, _stages(state, names, blocks), "trace", _shared(state, blocks))
+
+
+def _axis(leaf: Leaf, names: dict[Leaf, str], parents: dict[Leaf, Leaf]) -> Axis:
+    role = _role(leaf)
+    parent = names[parents[leaf]] if role == "hidden" and leaf in parents else None
+    return Axis(names[leaf], leaf.size, role, leaf.reason if role == "fixed" else "", parent)
 
 
 def _terms(state: State, slot: Slot) -> tuple[Term, ...]:
@@ -72,10 +69,6 @@ def _role(leaf: Leaf) -> Role:
         if leaf.reason
         else "hidden"
     )
-
-
-def _reason(leaf: Leaf) -> str:
-    return leaf.reason if _role(leaf) == "fixed" else ""
 
 
 def _names(state: State, slots: Iterable[Slot]) -> dict[Leaf, str]:
@@ -144,10 +137,7 @@ def _convert(term: Term, names: dict[Leaf, str]) -> out.Term:
         case Prod(parts):
             return _merged([_convert(p, names) for p in parts])
         case Sum(parts) | Cut(parts):
-            found = [_convert(p, names) for p in parts]
-            return (
-                Span(sum(p.size for p in found)) if all(isinstance(p, Span) for p in found) else out.Sum(tuple(found))
-            )  # type: ignore[union-attr]
+            return _joined([_convert(p, names) for p in parts])
     raise AssertionError(f"a stored tensor has the term {term}")
 
 

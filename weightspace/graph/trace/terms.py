@@ -22,8 +22,8 @@ class Leaf:
     """Units of one axis, or positions. `bound` is what it turned out to be.
 
     `reason` tells why the order can't change, `roles` holds `input` and `output`, `span` marks positions that are no
-    units (pixels, taps). A `loose` leaf fixes what it meets and ties nothing: a constant in many places. `key` names the
-    reshape that made it.
+    units (pixels, taps). A `loose` leaf fixes what it meets and ties nothing: a constant may be used in many places.
+    `key` names the reshape that made it.
     """
 
     size: int
@@ -199,7 +199,22 @@ def _meet(loose: Leaf, term: Term) -> bool:
     return True
 
 
+def _own(term: Term, known: dict[Leaf, Leaf]) -> Term:
+    """Copy a term with leaves of its own in place of loose ones."""
+    term = resolve(term)
+    match term:
+        case Leaf(loose=True):
+            fresh = Leaf(term.size, term.reason, set(term.roles), term.span)
+            return known.setdefault(term, fresh)
+        case Prod(parts):
+            return Prod(tuple(_own(part, known) for part in parts))
+        case Sum(parts):
+            return Sum(tuple(_own(part, known) for part in parts))
+    return term
+
+
 def _bind(leaf: Leaf, term: Term) -> bool:
+    term = _own(term, {})
     inside = list(leaves(term))
     if any(leaf is other for other in inside):
         return False
