@@ -74,6 +74,13 @@ def test_a_name_twice_is_refused(tmp_path):
         load_checkpoint(model(tmp_path / "x.onnx", {"w": first, "again": second}))
 
 
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    path = model(tmp_path / "x.onnx", {"name": numpy_helper.from_array(KERNEL, "name")})
+    path.write_bytes(path.read_bytes().replace(b"name", b"na\xff\xfe"))
+    with pytest.raises(CheckpointError, match=r"not UTF-8|not a readable"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [b"no model", b"", b"\x08\x07:\xff\xff\xff\x0f"])
 def test_another_file_is_refused(content, tmp_path):
     (tmp_path / "x.onnx").write_bytes(content)

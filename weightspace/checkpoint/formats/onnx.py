@@ -30,11 +30,7 @@ def read_onnx(path: Path, *, trust: bool) -> Checkpoint:
         graph = onnx.load(str(path), load_external_data=False).graph
     except (DecodeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a readable ONNX model ({error}). Fetch or export it again.") from None
-    names = [tensor.name for tensor in graph.initializer]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise CheckpointError(f"{path}: tensor {twice!r} stands twice. Export it again.")
-    stored = {tensor.name: tensor for tensor in graph.initializer} | _constants(graph)
+    stored = _initialisers(graph, path) | _constants(graph)
     scaled = _scaled(graph, stored)
     tensors: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
@@ -58,6 +54,17 @@ FLOATS: dict[int, torch.dtype] = {
 }
 
 
+def _initialisers(graph: Any, path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for tensor in graph.initializer:
+        if not isinstance(tensor.name, str):
+            raise CheckpointError(f"{path}: the name {tensor.name!r} is not UTF-8. Export it again.")
+        if tensor.name in found:
+            raise CheckpointError(f"{path}: tensor {tensor.name!r} stands twice. Export it again.")
+        found[tensor.name] = tensor
+    return found
+
+
 def _constants(graph: Any) -> dict[str, Any]:
     """Tensors of `Constant` nodes, by the name of what they write."""
     return {
@@ -65,7 +72,7 @@ def _constants(graph: Any) -> dict[str, Any]:
         for node in graph.node
         if node.op_type == "Constant" and node.output
         for attribute in node.attribute
-        if attribute.name == "value" and len(attribute.t.dims) > 0
+        if attribute.name == "value" and len(attribute.t.dims) > 0 and isinstance(node.output[0], str)
     }
 
 

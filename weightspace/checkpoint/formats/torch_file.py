@@ -13,6 +13,8 @@ from weightspace.checkpoint.unpickle import load_pickle
 from weightspace.checkpoint.unwrap import unwrap
 from weightspace.errors import CheckpointError, FormatError
 
+ZIP = b"PK\x03\x04"
+"""First bytes by which PyTorch, too, tells the zip form from the older one."""
 ROOM = 2**20
 """Bytes a repeated (expanded) tensor may pretend to have in a file of less."""
 
@@ -25,7 +27,9 @@ def read_torch_file(path: Path, *, trust: bool) -> Checkpoint:
         FormatError: A TorchScript program, or no file of PyTorch.
         CheckpointError: Damaged, or without tensors.
     """
-    stored = _check_zip(path) if zipfile.is_zipfile(path) else False
+    with path.open("rb") as file:
+        zipped = file.read(len(ZIP)) == ZIP
+    stored = _check_zip(path) if zipped else False
     tensors, values, left_out = unwrap(load_pickle(path, trust=trust, mmap=stored), str(path))
     _check_storage(tensors, path)
     return Checkpoint(tensors, values, str(path), left_out=left_out)
