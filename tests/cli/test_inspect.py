@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import weightspace.graph.infer
 from weightspace.cli import run
 
 
@@ -94,3 +95,25 @@ def test_names_in_a_file_cannot_steer_the_terminal(tmp_path, capsys):
     assert run(["inspect", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "\x1b" not in said and r"a\x1b[31m\nb" in said
+
+
+def test_a_fault_in_reading_one_file_does_not_end_the_batch(runs, monkeypatch, capsys):
+    infer = weightspace.graph.infer.infer_graph
+
+    def faulty(header):
+        if "faulty" in header.metadata:
+            raise RecursionError("too deep")
+        return infer(header)
+
+    monkeypatch.setattr(weightspace.graph.infer, "infer_graph", faulty)
+    path = runs / "a.safetensors"
+    save_file({"w": torch.ones(2, 2)}, path, metadata={"faulty": "yes"})
+    assert run(["inspect", str(runs)]) == 1
+    said, errors = capsys.readouterr()
+    assert errors == f"weightspace: {path}: RecursionError: too deep\n" and said.count("weights  ") == 3
+
+
+def test_whole_numbers_alone_leave_nothing_to_understand(tmp_path, capsys):
+    save_file({"n": torch.arange(3)}, tmp_path / "ints.safetensors")
+    assert run(["inspect", str(tmp_path)]) == 0
+    assert "no weights to understand" in capsys.readouterr().out

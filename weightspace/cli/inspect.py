@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from weightspace.cli.manners import Inputs, complain_about, find_inputs, progress
 from weightspace.cli.show import show
-from weightspace.errors import WeightspaceError
 from weightspace.inspect.report import Report, read_report
 from weightspace.inspect.sections import Section, report_sections, statistics_section
 
@@ -48,7 +47,7 @@ def inspect(paths: Inputs, /, *, stats: bool = False, json: bool = False) -> int
     for path in find_inputs(paths):
         try:
             finding = _look(path, stats)
-        except (WeightspaceError, OSError) as error:
+        except Exception as error:  # one bad file of any kind must not end the batch
             failed += 1
             entries.append({"path": path, "error": complain_about(path, error)})
             continue

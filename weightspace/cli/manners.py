@@ -29,8 +29,10 @@ def printable(text: str) -> str:
 
 def complain_about(path: str, error: Exception | str) -> str:
     """Name a failed input on standard error; return what was said about it, in one line."""
-    said = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
-    line = " ".join((said if path in said else f"{path}: {said}").split())
+    said = str(error)
+    if isinstance(error, Exception) and not isinstance(error, WeightspaceError):
+        said = f"{type(error).__name__}: {said}"
+    line = " ".join((said if str(Path(path)) in said else f"{path}: {said}").split())
     complain(line)
     return line
 

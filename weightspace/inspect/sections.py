@@ -67,7 +67,7 @@ def _summary(report: Report) -> Section:
     rows = [
         ("tensors", f"{len(header.tensors)} ({dtypes})" if dtypes else "0"),
         ("weights", f"{header.weights:,}"),
-        ("understood", f"{graph.understood:.1%} of the weights"),
+        ("understood", f"{graph.understood:.1%} of the weights" if header.weights else "no weights to understand"),
         ("free units", f"{graph.free_units:,} of {graph.units:,} may be relabelled"),
     ]
     rows += [(f"metadata {key}", _clip(value)) for key, value in header.metadata.items()]
