@@ -42,3 +42,15 @@ class EncoderError(WeightspaceError, ValueError):
 
 class TableError(WeightspaceError, ValueError):
     """A latent table with missing columns, mixed encoders or an unreadable file."""
+
+
+class ZooError(WeightspaceError, ValueError):
+    """A population that is incomplete, altered, or cannot be built."""
+
+
+class RecipeError(ZooError):
+    """A recipe with an unknown key, a value out of range, or a family that does not fit its data."""
+
+
+class DataError(ZooError):
+    """A dataset that is missing, or whose arrays have wrong shapes or labels."""

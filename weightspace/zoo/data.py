@@ -1,0 +1,183 @@
+"""Datasets: scikit-learn's, `.npz` files of a data folder, and a generated text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weightspace.errors import DataError
+from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.seeds import make_generator
+from weightspace.zoo.text import CHARACTERS, encode_text, write_sums
+
+SKLEARN = ("iris", "wine", "breast_cancer", "digits")
+PLACES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples to train on and to test on.
+
+    Args:
+        name: As a recipe names it.
+        x: Training inputs `(examples, ...)`: images and rows about in [-1, 1], or whole numbers of characters.
+        y: Labels `(examples,)`, or next characters `(examples, places)`.
+        x_test: Inputs to test on.
+        y_test: Labels to test on.
+        outputs: Classes or characters.
+    """
+
+    name: str
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    outputs: int
+
+    def __post_init__(self) -> None:
+        for part, x, y in (("train", self.x, self.y), ("test", self.x_test, self.y_test)):
+            if len(x) != len(y) or not len(x):
+                raise DataError(f"dataset {self.name!r}: {len(x)} {part} inputs but {len(y)} labels.")
+            if int(y.min()) < 0 or int(y.max()) >= self.outputs:
+                raise DataError(
+                    f"dataset {self.name!r}: {part} labels run from {int(y.min())} to {int(y.max())}; "
+                    f"they must lie in 0 .. {self.outputs - 1}."
+                )
+            if x.is_floating_point() and not bool(x.isfinite().all()):
+                raise DataError(f"dataset {self.name!r}: {part} inputs hold values that are not finite.")
+        if self.x.shape[1:] != self.x_test.shape[1:]:
+            raise DataError(
+                f"dataset {self.name!r}: train inputs are {tuple(self.x.shape[1:])}, "
+                f"test inputs {tuple(self.x_test.shape[1:])}."
+            )
+
+    @property
+    def signature(self) -> Signature:
+        """What a network must fit."""
+        return Signature(tuple(self.x.shape[1:]), self.outputs)
+
+
+@lru_cache(maxsize=8)
+def load_dataset(name: str, data_dir: str | None = None) -> Dataset:
+    """Return a dataset by name.
+
+    `iris`, `wine`, `breast_cancer`, `digits` come with scikit-learn, `sums` is a generated text; every other name is a
+    file of `data_dir`: `mnist` is `mnist.npz`, `cifar10_jpeg+grey` the grey images of `cifar10_jpeg.npz`, and
+    `tabular/vowel` the set `vowel` of `tabular.npz`.
+
+    Raises:
+        DataError: The dataset is not there, or its arrays have wrong names, shapes or labels.
+    """
+    if name in SKLEARN:
+        return _load_sklearn(name)
+    if name == "sums":
+        return _load_text()
+    stem, _, part = name.partition("/")
+    stem, _, colour = stem.partition("+")
+    path = Path(data_dir or ".") / f"{stem}.npz"
+    if not path.is_file():
+        raise DataError(
+            f"dataset {name!r}: there is no file {path}. Pass the folder that holds it (--data-dir), "
+            f"or name one of {sorted([*SKLEARN, 'sums'])}."
+        )
+    try:
+        with np.load(path) as arrays:
+            return _from_arrays(name, {k: arrays[k] for k in arrays if not part or k.startswith(f"{part}/")}, colour)
+    except (ValueError, OSError, KeyError) as error:
+        raise error if isinstance(error, DataError) else DataError(f"{path}: dataset {name!r}: {error}") from error
+
+
+def _from_arrays(name: str, arrays: dict[str, np.ndarray], colour: str) -> Dataset:
+    _, _, part = name.partition("/")
+    if part:
+        return _rows(name, *(arrays[f"{part}/{key}"] for key in ("x", "y", "is_test")))
+    images = []
+    for split in ("train", "test"):
+        x = _decode(arrays, split, colour) if f"jpeg_{split}" in arrays else arrays[f"x_{split}"]
+        if x.ndim != 4 or x.dtype != np.uint8:
+            raise DataError(f"dataset {name!r}: x_{split} is {x.dtype} {x.shape}; images must be uint8 (n, c, h, w).")
+        images.append(torch.from_numpy(x).float() / 127.5 - 1)
+    y, y_test = (torch.from_numpy(arrays[f"y_{split}"].astype(np.int64)) for split in ("train", "test"))
+    return Dataset(name, images[0], y, images[1], y_test, int(y.max()) + 1)
+
+
+def _decode(arrays: dict[str, np.ndarray], split: str, colour: str) -> np.ndarray:
+    """Decode JPEG files laid end to end; `grey` is Pillow's luma of them."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError("reading JPEG images needs Pillow: pip install 'weightspace[images]'.") from error
+    data, ends, mode = arrays[f"jpeg_{split}"].tobytes(), arrays[f"offset_{split}"], "L" if colour == "grey" else "RGB"
+    pictures = [np.asarray(Image.open(io.BytesIO(data[a:b])).convert(mode)) for a, b in pairwise(ends)]
+    stacked = np.stack(pictures)
+    return stacked[:, None] if mode == "L" else stacked.transpose(0, 3, 1, 2)
+
+
+def _rows(name: str, x: np.ndarray, y: np.ndarray, is_test: np.ndarray) -> Dataset:
+    """Rows of numbers, each column standardised by its training part."""
+    if x.ndim != 2 or y.shape != x.shape[:1] or is_test.shape != y.shape:
+        raise DataError(f"dataset {name!r}: x {x.shape}, y {y.shape}, is_test {is_test.shape} do not fit together.")
+    train = x[~is_test]
+    x = (x - train.mean(0)) / np.maximum(train.std(0), 1e-6)
+    rows, labels = torch.from_numpy(x).float(), torch.from_numpy(y.astype(np.int64))
+    test = torch.from_numpy(is_test)
+    return Dataset(name, rows[~test], labels[~test], rows[test], labels[test], int(labels.max()) + 1)
+
+
+def _load_sklearn(name: str) -> Dataset:
+    from sklearn import datasets
+
+    bunch = getattr(datasets, f"load_{name}")()
+    x, y = np.asarray(bunch.data, np.float32), np.asarray(bunch.target)
+    order = torch.randperm(len(x), generator=make_generator("split", name)).numpy()
+    is_test = np.zeros(len(x), bool)
+    is_test[order[: len(x) // 5]] = True
+    if name == "digits":
+        images = torch.from_numpy(x).view(-1, 1, 8, 8) / 8 - 1
+        labels, test = torch.from_numpy(y.astype(np.int64)), torch.from_numpy(is_test)
+        return Dataset(name, images[~test], labels[~test], images[test], labels[test], 10)
+    return _rows(name, x, y, is_test)
+
+
+def _load_text() -> Dataset:
+    """The generated text cut into pieces of 64 characters, the last tenth to test on."""
+    tokens = encode_text(write_sums(200_000))
+    pieces = tokens[: (len(tokens) - 1) // PLACES * PLACES + 1]
+    x, y = pieces[:-1].view(-1, PLACES), pieces[1:].view(-1, PLACES)
+    cut = len(x) * 9 // 10
+    return Dataset("sums", x[:cut], y[:cut], x[cut:], y[cut:], len(CHARACTERS))
+
+
+def _noise(data: Dataset) -> Dataset:
+    def blur(x: Tensor, part: str) -> Tensor:
+        return x + 0.5 * torch.randn(x.shape, generator=make_generator("shift", data.name, part))
+
+    return replace(data, x=blur(data.x, "train"), x_test=blur(data.x_test, "test"))
+
+
+def _halve(data: Dataset, upper: bool) -> Dataset:
+    keep, keep_test = ((y >= data.outputs // 2) == upper for y in (data.y, data.y_test))
+    return replace(data, x=data.x[keep], y=data.y[keep], x_test=data.x_test[keep_test], y_test=data.y_test[keep_test])
+
+
+SHIFTS: dict[str, Callable[[Dataset], Dataset]] = {
+    "none": lambda d: d,
+    "noise": _noise,
+    "negative": lambda d: replace(d, x=-d.x, x_test=-d.x_test),
+    "mirror": lambda d: replace(d, x=d.x.flip(-1), x_test=d.x_test.flip(-1)),
+    "lower_classes": lambda d: _halve(d, False),
+    "upper_classes": lambda d: _halve(d, True),
+}
+
+
+def shift_dataset(data: Dataset, shift: str) -> Dataset:
+    """Return the dataset after a shift of `SHIFTS`: noise, negative, mirror image, or half of its classes."""
+    return SHIFTS[shift](data)

@@ -1,0 +1,37 @@
+"""The network of the Small CNN Zoo."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from weightspace.zoo.dropout import Dropout
+from weightspace.zoo.families.activations import make_activation
+from weightspace.zoo.families.signature import Signature
+
+
+class SmallCNN(nn.Module):
+    """Three 3x3 convolutions of stride 2 without padding, global average pool, dense layer.
+
+    With width 16, one input channel and 10 classes it has 4,970 weights.
+
+    Source: Unterthiner et al. (2020), "Predicting neural network accuracy from weights", section 3.
+    """
+
+    def __init__(self, signature: Signature, *, width: int = 16, activation: str = "relu", dropout: bool = False):
+        super().__init__()
+        channels, *size = signature.inputs
+        if len(size) != 2 or min(size) < 15:
+            raise ValueError(f"it takes images of at least 15 x 15 pixels, not {signature.inputs}")
+        widths = (channels, width, width, width)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2) for a, b in pairwise(widths))
+        self.activation = make_activation(activation)
+        self.dropout = Dropout() if dropout else nn.Identity()
+        self.head = nn.Linear(width, signature.outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of images `(images, channels, height, width)`."""
+        for conv in self.convs:
+            x = self.dropout(self.activation(conv(x)))
+        return self.head(x.mean((-2, -1)))

@@ -1,0 +1,83 @@
+"""Which runs are trained together, and on what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from weightspace.zoo.control import CartPole
+from weightspace.zoo.data import load_dataset, shift_dataset
+from weightspace.zoo.families import FAMILIES, build_network
+from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.recipe import Recipe
+from weightspace.zoo.seeds import mix_seed
+from weightspace.zoo.tasks import Examples, Task
+
+Run = Mapping[str, Any]
+Group = list[dict[str, Any]]
+
+
+def group_key(recipe: Recipe, run: Run) -> str:
+    """Return what runs must share to train in one stack: architecture, data, and whether they drop out."""
+    options = {key: run[key] for key in FAMILIES[recipe.family].options}
+    return json.dumps([run["dataset"], run["train_fraction"], run["dropout"] > 0, options])
+
+
+def plan_jobs(recipe: Recipe) -> list[list[Group]]:
+    """Return jobs of at most `recipe.stack` runs, each a list of groups that train one after the other.
+
+    Groups are those of equal `group_key`, cut at `recipe.stack`; small ones share a job, and so a shard.
+    """
+    groups: dict[str, Group] = {}
+    for number in range(recipe.runs):
+        run = recipe.draw_run(number)
+        groups.setdefault(group_key(recipe, run), []).append(run)
+    jobs: list[list[Group]] = []
+    room = 0
+    for key in sorted(groups):
+        for start in range(0, len(groups[key]), recipe.stack):
+            group = groups[key][start : start + recipe.stack]
+            if len(group) > room:
+                jobs.append([])
+                room = recipe.stack
+            jobs[-1].append(group)
+            room -= len(group)
+    return jobs
+
+
+def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str, shift: str = "none") -> Task:
+    """Return what a group learns; images of `siren` runs are noted in the runs as `image` and `label`."""
+    kind, run = FAMILIES[recipe.family].data, group[0]
+    if kind == "control":
+        return CartPole([run["seed"] for run in group], device=device)
+    data = shift_dataset(load_dataset(run["dataset"], data_dir), shift)
+    order = mix_seed(recipe.seed, run["dataset"])
+    if kind == "image":
+        chosen = torch.tensor([run["seed"] % len(data.x) for run in group])
+        for run, image in zip(group, chosen.tolist(), strict=True):
+            run |= {"image": image, "label": int(data.y[image])}
+        height, width = data.x.shape[2:]
+        rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        places = torch.stack([rows.flatten(), columns.flatten()], 1)
+        values = data.x[chosen].flatten(2).transpose(1, 2).contiguous()
+        train = (places.to(device), values.to(device))
+        return Examples(train, None, outputs=data.x.shape[1], batch_size=recipe.batch_size, seed=order)
+    train, test = ((x.to(device), y.to(device)) for x, y in ((data.x, data.y), (data.x_test, data.y_test)))
+    return Examples(
+        train,
+        test,
+        outputs=data.outputs,
+        fraction=run["train_fraction"],
+        batch_size=recipe.batch_size,
+        seed=order,
+    )
+
+
+def make_module(recipe: Recipe, run: Run, signature: Signature) -> nn.Module:
+    """Return the untrained module of a run's group."""
+    options = {key: run[key] for key in FAMILIES[recipe.family].options}
+    return build_network(recipe.family, signature, options, dropout=run["dropout"] > 0)
