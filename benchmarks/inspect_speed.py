@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import struct
 import subprocess
@@ -50,12 +51,14 @@ def imported(path: Path) -> list[str]:
 
 
 def measure(path: Path, runs: int) -> dict[str, object]:
-    """Time runs of the command, the first one (cold caches) apart."""
-    seconds = []
+    """Time runs of the command, the first one (cold caches) apart; `cpu_s` is what a run takes of a processor."""
+    seconds, before = [], resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in range(runs + 1):
         start = time.perf_counter()
         subprocess.run([*COMMAND, str(path)], stdout=subprocess.DEVNULL, check=True)
         seconds.append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "bytes": path.stat().st_size,
         "tensors": TENSORS,
@@ -63,6 +66,8 @@ def measure(path: Path, runs: int) -> dict[str, object]:
         "first_s": round(seconds[0], 3),
         "median_s": round(statistics.median(seconds[1:]), 3),
         "worst_s": round(max(seconds[1:]), 3),
+        "cpu_s": round(busy / (runs + 1), 3),
+        "load": round(os.getloadavg()[0], 2),
         "heavy_imports": imported(path),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
