@@ -16,10 +16,8 @@ from weightspace.graph.trace import trace_graph
 
 TRACED = {
     "mnist_lenet5": 6 + 16 + 120 + 84,
-    "mtcnn_onet": 32 + 64 + 64 + 128 + 256,
     "esrgan_slim_x2": 64 + 64 + 4 + 4 + 64 + 64 + 32 + 12,
     "eegnet_8_2": 8 + 8 * 2 + 16,
-    "kws_mcu/LSTM_S": 144 + 98,
     "attacut_sc": 32 + 16 + 64 + 32,
     "gpt_by_hand": 16 + 2 * (2 + 16 + 16 + 64),
     "sb3_zoo/a2c_AntBulletEnv-v0": 4 * 64,
