@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import combinations
 from math import isqrt
 
 from weightspace.graph.axes import Leaf, Prod, Span, Sum, leaves
 from weightspace.graph.infer.piece import Piece
+from weightspace.graph.infer.tree import rank
 from weightspace.graph.infer.wires import Wires
 from weightspace.graph.kinds.layer import Layer
 
@@ -27,6 +29,16 @@ def flipped(wires: Wires, whole: Piece, piece: Piece) -> bool:
     assert piece.entry is not None
     wires.unite(whole.exit, piece.entry)
     return True
+
+
+def turn_alike(wires: Wires, whole: Piece, piece: Piece) -> None:
+    """Turn a square kernel, which fits either way, where those before it are transposed."""
+    layer = piece.layer
+    if layer is None or layer.sure or layer.op != "conv" or layer.entry is None or layer.entry == layer.exit:
+        return
+    views = [b.view for la in whole.inner for b in la.blocks if la.op == "conv" and "i" in b.view]
+    if wires.sizes[layer.entry] == wires.sizes[layer.exit] and views and all(v.startswith("io") for v in views):
+        turn(piece)
 
 
 def turn(piece: Piece) -> None:
@@ -80,7 +92,7 @@ def _shuffles(read: int, groups: int, whole: Piece) -> bool:
 
 def shuffled(wires: Wires, whole: Piece, piece: Piece, order: str | None) -> bool:
     """A pixel shuffle: `r * r` channels become one, channel major in PyTorch and minor in TensorFlow."""
-    if piece.entry is None or whole.exit is None or not (whole.spatial and piece.spatial):
+    if piece.entry is None or whole.exit is None or not (whole.spatial and piece.spatial) or rank(piece.node) == 4:
         return False
     stream, read = wires.sizes[whole.exit], wires.sizes[piece.entry]
     squares = stream // read
@@ -166,11 +178,11 @@ def widened(wires: Wires, whole: Piece, piece: Piece) -> bool:
     return True
 
 
-MERGES = ("cat", "merge", "fus", "up", "dec", "skip")
+MERGES = re.compile(r"(^|[_ ])(cat|concat|merge|fus(e|ion)|up|dec|decoder|skip)(?![a-z])", re.IGNORECASE)
 
 
 def merges(wires: Wires, whole: Piece, piece: Piece, previous: Piece) -> bool:
     """Whether a concatenation is likelier than a jump back: the last output would else go unread."""
-    names = f"{piece.node.name} {previous.node.name}".lower()
+    names = f"{piece.node.name} {previous.node.name}"
     raised = any(b.kind == "transposed conv" for layer in previous.inner for b in layer.blocks)
-    return raised or any(word in names for word in MERGES)
+    return raised or bool(MERGES.search(names))

@@ -54,7 +54,8 @@ class Flow:
         pieces = [p for p in (*own, *map(self.visit, node.children.values())) if p is not None]
         if not pieces:
             return None
-        pieces = attention(self.wires, pieces, self.clues.heads)
+        if len(pieces) > 1:
+            pieces = attention(self.wires, pieces, self.clues.heads)
         pieces, moved = ordered(self.wires, pieces), False
         if not self.clues.in_order and not node.is_numbered:
             pieces, moved = greedy(self.wires, pieces)
@@ -78,14 +79,19 @@ class Flow:
         whole = Piece(node, pieces[0].entry, pieces[0].exit)
         ends: list[Piece] = []
         for n, piece in enumerate(pieces):
+            jumped = False
             if n and self._is_start(whole, piece):
                 whole.entry = piece.entry
+                self.wires.unite(whole.exit or "", piece.exit or "")
             elif n and (piece.entry is None or self._join(whole, piece, pieces[n - 1])):
                 ends.append(pieces[n - 1])
+                jumped = True
             self._settle(whole, piece)
             self._absorb(whole, piece, first=n == 0)
+        if jumped:
+            ends.append(pieces[-1])
         for end in ends:
-            if end.exit is not None and end.weighted and LAST.search(end.node.name.lower()):
+            if end.exit is not None and end.weighted and end.layer is not None and LAST.search(end.node.name.lower()):
                 self.wires.mark(end.exit, "output")
         if whole.attends and any(p.attends and p.weighted > 1 for p in pieces):
             tie_by_size(self.wires, [axis for p in pieces for axis in (p.entry, p.exit)])
@@ -100,12 +106,10 @@ class Flow:
         """Whether only tables (tokens, positions) came before, and `piece` reads the input beside them."""
         if whole.weighted or whole.entry is not None or piece.entry is None or whole.exit is None:
             return False
-        sizes = self.wires.sizes
-        return (
-            sizes[whole.exit] != sizes[piece.entry]
-            and piece.exit is not None
-            and sizes[piece.exit] == sizes[whole.exit]
-        )
+        sizes, image = self.wires.sizes, any(len(b.view) >= 4 for la in piece.inner[:1] for b in la.blocks)
+        if piece.exit is None or sizes[piece.exit] != sizes[whole.exit]:
+            return False
+        return image or sizes[whole.exit] != sizes[piece.entry]
 
     def _settle(self, whole: Piece, piece: Piece) -> None:
         """Let entries that nothing inside `piece` explained read what was written before it."""
@@ -117,7 +121,7 @@ class Flow:
                 piece.loose.remove(entry)
 
     def _absorb(self, whole: Piece, piece: Piece, *, first: bool) -> None:
-        if first or (whole.entry is None and not whole.weighted):
+        if first:
             whole.entry = piece.entry
         whole.exit = piece.exit
         whole.spatial = piece.spatial or (piece.passes and whole.spatial)
@@ -133,7 +137,8 @@ class Flow:
         wires = self.wires
         assert piece.entry is not None
         if whole.exit is not None and wires.sizes[whole.exit] == wires.sizes[piece.entry]:
-            wires.unite(whole.exit, piece.entry)
+            fits.turn_alike(wires, whole, piece)
+            wires.unite(whole.exit, piece.entry or "")
             return False
         if self._turns_previous(whole, piece, previous):
             return False

@@ -21,7 +21,8 @@ ROLES = {
     "running_var": ("running_var", "moving_variance", "moving_var", "variance", "var"),
 }
 ROLE_OF = {word.lower(): role for role, words in ROLES.items() for word in words}
-ENDS = re.compile(r"^(?P<path>.*?)_?(?P<role>[wWbB]|weight|bias|kernel|gamma|beta|moving_mean|moving_variance)$")
+ENDS = re.compile(r"^(?P<path>.+?)_(?P<role>[wWbB]|weights?|bias(es)?|kernel|gamma|beta|moving_mean|moving_variance)$")
+JOINED = re.compile(r"^(?P<path>(fc|conv|lin|linear|dense|out)\d*)(?P<role>[wWbB])$")
 RECURRENT = re.compile(
     r"^(?P<path>.*?)_?(?P<kind>weight|bias|w|b)_(?P<side>ih|hh|hr)(?P<layer>(?:_l\d+)?(?:_reverse)?)$", re.IGNORECASE
 )
@@ -63,7 +64,7 @@ def split(name: str) -> tuple[tuple[str, ...], str]:
         return path[:-1], f"{path[-1]}_{ROLE_OF.get(last.lower(), last)}"
     if last.lower() in ROLE_OF and path:
         return path, ROLE_OF[last.lower()]
-    match = STARTS.match(last) or ENDS.match(last)
+    match = STARTS.match(last) or ENDS.match(last) or JOINED.match(last)
     if match and len(last) > 1:
         return (*path, match["path"]), ROLE_OF[match["role"].lower()]
     return (*path, last), last

@@ -128,7 +128,7 @@ def meet(wires: Wires, pieces: list[Piece], ends: list[Piece]) -> None:
             continue
         size = wires.sizes[end.exit]
         same = [p for p in pieces if p is not end and p.exit is not None and wires.sizes[p.exit] == size]
-        if not any(p.weighted and not _apart(end, p) for p in same):
+        if not any((p.weighted or p.entry is None) and not _apart(end, p) for p in same):
             continue
         if end.is_conv and not end.node.children:
             tie_sides(wires, pieces)

@@ -11,6 +11,7 @@ from weightspace.graph.kinds.layer import Layer
 
 WEIGHTS = ("linear", "conv", "recurrent", "attention", "embedding")
 BANK = re.compile(r"(^|[^a-z])(stft|dft|fft|cqt|time2freq|mel_?(basis|fb|filter\w*|scale)|filter_?bank)", re.I)
+WIDENS = re.compile(r"^(gate|gate_proj|up_proj|gate_up_proj|w1|w3|wi(_\d)?)$")
 FIRST = re.compile(
     r"^(stem|first|in|input|pre|patch|embed|emb|wte|stft|mel|spec|inc|conv_in|entry|backbone|features|base)"
 )
@@ -75,7 +76,12 @@ def _sort(node: Node, keep_order: bool) -> None:
 def rank(node: Node) -> int:
     """0 for what comes first (stems, embeddings) to 4 for what comes last (heads)."""
     name = node.name.lower()
-    if FIRST.match(name) or BANK.search(name) or (node.layer is not None and node.layer.op.endswith("embedding")):
+    if (
+        FIRST.match(name)
+        or WIDENS.match(name)
+        or BANK.search(name)
+        or (node.layer is not None and node.layer.op.endswith("embedding"))
+    ):
         return 0
     if LAST.search(name):
         return 4

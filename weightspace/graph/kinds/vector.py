@@ -20,6 +20,8 @@ def read(group: Group, layout: Layout) -> Layer | None:
         return None
     if TOKENS.search(group.path):
         return _token(group)
+    if set(group.tensors) == {"log_std"}:
+        return _deviation(group)
     axis, size = f"{group.path}.units", max(next(iter(shapes)))
     blocks = [on(info, KINDS.get(role, "scale"), axis) for role, info in group.tensors.items()]
     return Layer(group.path, "scale", blocks, {axis: size}, axis, axis)
@@ -38,3 +40,10 @@ def _token(group: Group) -> Layer:
     exit_, info = f"{group.path}.out", next(iter(group.tensors.values()))
     made = on(info, "token embedding", exit_)
     return Layer(group.path, "token embedding", [made], {exit_: max(info.shape)}, None, exit_, spatial=True)
+
+
+def _deviation(group: Group) -> Layer:
+    """Read the log deviation of the actions, one number an action."""
+    axis, info = f"{group.path}.actions", group.tensors["log_std"]
+    made = on(info, "deviation", axis)
+    return Layer(group.path, "deviation", [made], {axis: info.size}, None, "", {axis: ("output", "")})
