@@ -88,7 +88,7 @@ def local_path(source: str | os.PathLike[str], revision: str | None) -> Path | N
     Raises:
         CheckpointError: A revision for a local path.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     missing_file = is_checkpoint_name(path.name) and len(path.parts) <= 2
     is_hub = isinstance(source, str) and not os.path.lexists(path) and remote.is_hub_id(source) and not missing_file
     if revision is not None and not is_hub:
