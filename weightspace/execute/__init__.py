@@ -1,0 +1,1 @@
+"""Running networks from a checkpoint alone."""

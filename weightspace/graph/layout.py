@@ -5,6 +5,7 @@ This is the one place that turns terms into numbers; relabelling, alignment and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -30,6 +31,16 @@ class Segment:
     slots: np.ndarray
     digits: dict[str, np.ndarray]
     factors: tuple[Leaf | Span, ...]
+
+
+def digits_of(radices: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Return the digits of `0, 1, 2, ...` in a mixed radix, major first.
+
+    Example:
+        >>> [digit.tolist() for digit in digits_of((2, 3))]
+        [[0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2]]
+    """
+    return np.unravel_index(np.arange(prod(radices)), radices) if radices else ()
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
-from weightspace.errors import GraphError
 from weightspace.graph.axes import Block, Leaf, ParameterGraph, leaves
-from weightspace.graph.layout import Segment, segments
+from weightspace.graph.layout import Segment, digits_of
 from weightspace.graph.symmetry.fit import fit_blocks
 from weightspace.graph.symmetry.orders import Permutations, full_orders
+from weightspace.graph.symmetry.units import Places
 
 Place = tuple[str, int]
 
@@ -87,76 +87,26 @@ def dimension_sources(graph: ParameterGraph, block: Block, orders: dict[str, np.
     An array has the rank of the tensor, and length 1 along all dimensions but its own and those that hold a parent
     of its axes (grouped convolution: `[Prod[G, o], i]`, where `i` lives in each `G`).
     """
-    parts = [segments(graph, term) for term in block.dims]
-    return [_source(graph, block, orders, parts, d) for d in range(len(parts))]
+    layout = Places.of(graph, block)
+    return [
+        layout.fill(d, [_old_positions(layout, orders, d, segment) for segment in layout.segments[d]])
+        if any(leaf.axis in orders for leaf in leaves(term))
+        else None
+        for d, term in enumerate(block.dims)
+    ]
 
 
-def _source(
-    graph: ParameterGraph, block: Block, orders: dict[str, np.ndarray], parts: list[list[Segment]], d: int
-) -> np.ndarray | None:
-    if not any(leaf.axis in orders for leaf in leaves(block.dims[d])):
-        return None
-    pieces = [(segment, _old_positions(graph, block, orders, parts, (d, segment))) for segment in parts[d]]
-    shape = list(np.broadcast_shapes(*(_without(piece.shape, d) for _, piece in pieces)))
-    shape[d] = graph.length(block.dims[d])
-    source = np.empty(shape, np.int64)
-    for segment, piece in pieces:
-        source[(slice(None),) * d + (segment.positions,)] = piece
-    return source
-
-
-def _without(shape: tuple[int, ...], d: int) -> tuple[int, ...]:
-    return (*shape[:d], 1, *shape[d + 1 :])
-
-
-def _old_positions(
-    graph: ParameterGraph,
-    block: Block,
-    orders: dict[str, np.ndarray],
-    parts: list[list[Segment]],
-    where: tuple[int, Segment],
-) -> np.ndarray:
-    """Position before relabelling of each position of a segment of dimension `where[0]`."""
-    d, segment = where
-    radices = [graph.length(factor) for factor in segment.factors]
-    index = np.zeros((1,) * len(parts), np.int64)
-    for factor, digit, radix in zip(segment.factors, _digits(radices), radices, strict=True):
-        old = _along(digit, d, len(parts))
+def _old_positions(layout: Places, orders: dict[str, np.ndarray], d: int, segment: Segment) -> np.ndarray:
+    """Position before relabelling of each position of a segment of dimension `d`."""
+    radices = [layout.graph.length(factor) for factor in segment.factors]
+    index = layout.along(np.zeros(1, np.int64), d)
+    for factor, radix, digit in zip(segment.factors, radices, digits_of(radices), strict=True):
         if isinstance(factor, Leaf) and factor.axis in orders:
-            order, line = orders[factor.axis], graph.lineage(factor.axis)[:-1]
-            above = [_parent(block, parts, where, (name, order, k)) for k, name in enumerate(line)]
-            old = order[(*above, old)]
+            old = layout.of_units(d, segment, factor.axis, orders[factor.axis], digit)
+        else:
+            old = layout.along(digit, d)
         index = index * radix + old
     return segment.positions[index]
-
-
-def _digits(radices: list[int]) -> tuple[np.ndarray, ...]:
-    return np.unravel_index(np.arange(int(np.prod(radices))), radices) if radices else ()
-
-
-def _parent(
-    block: Block, parts: list[list[Segment]], where: tuple[int, Segment], which: tuple[str, np.ndarray, int]
-) -> np.ndarray:
-    """Unit of the parent that is dimension `which[2]` of an order: in the same segment, else in another dimension."""
-    (d, segment), (name, order, k) = where, which
-    if name in segment.digits:
-        return _along(segment.digits[name], d, len(parts))
-    for e, others in enumerate(parts):
-        if e != d and others and all(name in other.digits for other in others):
-            unit = np.empty(sum(len(other.positions) for other in others), np.int64)
-            for other in others:
-                unit[other.positions] = other.digits[name]
-            return _along(unit, e, len(parts))
-    if (order != order.take([0], axis=k)).any():
-        raise GraphError(
-            f"tensor {block.tensor!r} holds one copy of units that exist in each unit of {name!r}, so they cannot move "
-            f"differently in each. Give one permutation for all units of {name!r}."
-        )
-    return np.zeros((1,) * len(parts), np.int64)
-
-
-def _along(values: np.ndarray, d: int, rank: int) -> np.ndarray:
-    return values.reshape((1,) * d + (-1,) + (1,) * (rank - d - 1))
 
 
 def gather(tensor: Tensor, sources: list[np.ndarray | None]) -> Tensor:
@@ -167,6 +117,7 @@ def gather(tensor: Tensor, sources: list[np.ndarray | None]) -> Tensor:
         for d, source in moves:
             raw = raw.index_select(d, source.flatten())
     else:
-        still = [torch.from_numpy(_along(np.arange(n), d, tensor.ndim)) for d, n in enumerate(tensor.shape)]
+        shapes = [[n if e == d else 1 for e in range(tensor.ndim)] for d, n in enumerate(tensor.shape)]
+        still = [torch.arange(n).reshape(shape) for n, shape in zip(tensor.shape, shapes, strict=True)]
         raw = raw[tuple(dict(moves).get(d, here) for d, here in enumerate(still))]
     return raw.view(tensor.dtype)
