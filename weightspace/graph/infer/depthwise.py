@@ -1,4 +1,4 @@
-"""Kernels with one input channel in PyTorch order: a depthwise filter of each channel, or a first layer on grey images."""
+"""Kernels with one input channel in PyTorch order: depthwise filters, or a first layer on grey images."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ class Flow:
             return None
         if len(pieces) > 1:
             pieces = attention(self.wires, pieces, self.clues.heads)
-        pieces, moved = ordered(self.wires, pieces), False
-        if not self.clues.in_order and not node.is_numbered:
+        (pieces, counted), moved = ordered(self.wires, pieces), False
+        if not self.clues.in_order and not node.is_numbered and not counted:
             pieces, moved = greedy(self.wires, pieces)
         pieces = placed(self.wires, pieces, self.clues.norms)
         if len(pieces) == 1:
@@ -67,7 +67,7 @@ class Flow:
         if len(cuts) == len([p for p in pieces if p.weighted]):
             cuts = []
         whole = self._chain(node, [p for p in pieces if p not in cuts])
-        if moved or is_doubtful(self.wires, node, pieces, self.clues.in_order):
+        if moved or (not counted and is_doubtful(self.wires, node, pieces, self.clues.in_order)):
             tie_sides(self.wires, pieces)
         for cut in cuts:
             self._shortcut(whole, cut)

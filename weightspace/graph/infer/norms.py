@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from weightspace.graph.infer.names import natural
 from weightspace.graph.infer.piece import Piece
@@ -63,7 +63,7 @@ def _partner(norm: str, layers: list[str]) -> str | None:
     return layers[0] if len(layers) == 1 else None
 
 
-def placed(wires: Wires, pieces: list[Piece], seen: dict[tuple[str, str], int]) -> list[Piece]:
+def placed(wires: Wires, pieces: list[Piece], seen: Mapping[tuple[str, str], int]) -> list[Piece]:
     """Return pieces with each norm moved before or after its layer; where neither is shown, both sides are tied."""
     if all(p.node.name.isdigit() for p in pieces):
         return pieces
@@ -94,7 +94,7 @@ def _after_next(wires: Wires, order: list[Piece], norm: Piece, layers: list[Piec
     return start
 
 
-def _beside(wires: Wires, order: list[Piece], norm: Piece, layer: Piece, seen: dict[tuple[str, str], int]) -> None:
+def _beside(wires: Wires, order: list[Piece], norm: Piece, layer: Piece, seen: Mapping[tuple[str, str], int]) -> None:
     assert norm.exit is not None and layer.entry is not None and layer.exit is not None
     size = wires.sizes[norm.exit]
     after, before = wires.sizes[layer.exit] == size, wires.sizes[layer.entry] == size

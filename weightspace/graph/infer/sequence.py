@@ -13,20 +13,20 @@ from weightspace.graph.infer.wires import Wires
 AUTOMATIC = re.compile(r"^((depthwise_|separable_)?conv[123]d(_transpose)?|conv2d_transpose)(_\d+)?$")
 
 
-def ordered(wires: Wires, pieces: list[Piece]) -> list[Piece]:
-    """Merge the counters so that sizes fit end to end; leave the order as it is if they cannot."""
+def ordered(wires: Wires, pieces: list[Piece]) -> tuple[list[Piece], bool]:
+    """Merge the counters so that sizes fit end to end, and say whether they do; leave the order if they cannot."""
     counted = [p for p in pieces if AUTOMATIC.match(p.node.name) and p.weighted]
     queues: dict[str, list[Piece]] = {}
     for piece in sorted(counted, key=lambda p: natural(p.node.name)):
         queues.setdefault(re.sub(r"_\d+$", "", piece.node.name), []).append(piece)
     if len(queues) < 2:
-        return pieces
+        return pieces, False
     found = _merge(wires, [], [list(queue) for queue in queues.values()])
     if found is None:
-        return pieces
+        return pieces, False
     place = min(pieces.index(p) for p in counted)
     rest = [p for p in pieces if p not in counted]
-    return [*rest[:place], *found, *rest[place:]]
+    return [*rest[:place], *found, *rest[place:]], True
 
 
 def _merge(wires: Wires, done: list[Piece], queues: list[list[Piece]]) -> list[Piece] | None:
@@ -78,7 +78,7 @@ def _fits(wires: Wires, pieces: list[Piece]) -> bool:
             continue
         wanted, last = wires.sizes[piece.entry], wires.sizes[before.exit]
         flattens = before.spatial and wanted % last == 0 and piece.inner[0].op in ("linear", "recurrent")
-        if not flattens and not (rank(piece.node) == 4 and wanted in sizes):
+        if not flattens and not (rank(piece.node) >= 3 and wanted in sizes):
             return False
     return True
 

@@ -98,8 +98,11 @@ def tie_sides(wires: Wires, pieces: list[Piece]) -> None:
     sides = [axis for p in pieces for axis in (p.entry, p.exit) if axis is not None]
     tie_by_size(wires, sides)
     by_size = {wires.sizes[axis]: axis for axis in sides if wires.sizes[axis] > 1}
+    entries = [wires.sizes[p.entry] for p in pieces if p.entry is not None]
+    raised = any(b.kind == "transposed conv" for p in pieces for la in p.inner for b in la.blocks)
+    merges = raised or not any(p.is_conv for p in pieces)
     for size, axis in by_size.items():
-        if 2 * size in by_size:
+        if 2 * size in by_size and merges and (raised or entries.count(2 * size) > 1):
             wires.bind(by_size[2 * size], Sum((Leaf(axis), Leaf(axis))), DOUBLED)
 
 
@@ -110,7 +113,7 @@ def is_doubtful(wires: Wires, node: Node, pieces: list[Piece], in_order: bool) -
         return False
     sizes = [wires.sizes[p.exit] for p in weighted if p.exit is not None]
     for before, after, size in zip(weighted, weighted[1:], sizes, strict=False):
-        alike = re.sub(r"\d+", "", before.node.name) == re.sub(r"\d+", "", after.node.name)
+        alike = re.sub(r"_?\d+", "", before.node.name) == re.sub(r"_?\d+", "", after.node.name)
         fits = after.entry is not None and wires.sizes[after.entry] == size
         shown = in_order and before.is_conv and after.is_conv
         if not shown and fits and sizes.count(size) > 1 and not alike and rank(before.node) == rank(after.node):

@@ -125,7 +125,7 @@ def _known(shared: Mapping[str, str], tensors: set[str]) -> dict[str, str]:
     return {alias: name for alias, name in shared.items() if name in tensors}
 
 
-def _flat(make: type, parts: list[Term]) -> Term:
+def _flat(make: type[Prod] | type[Sum], parts: list[Term]) -> Term:
     """Splice parts of the same make; join spans that meet in a product."""
     spliced: list[Term] = []
     for part in parts:

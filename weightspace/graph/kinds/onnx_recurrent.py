@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weightspace.checkpoint.header import TensorInfo
-from weightspace.graph.axes import Leaf, Prod, Span
+from weightspace.graph.axes import Leaf, Prod, Span, Term
 from weightspace.graph.kinds.layer import Group, Layer, Layout, block
 from weightspace.graph.kinds.recurrent import gates
 
@@ -30,5 +30,5 @@ def read(group: Group, layout: Layout) -> Layer | None:
         block(group.tensors["onnx_b"], "bias", (side, Prod((Span(2 * rows // hidden), Leaf(cell)))), "ko"),
     ]
     sizes = {entry: group.shape("onnx_w")[2], cell: hidden, exit_: directions * hidden}
-    bound = {exit_: Leaf(cell) if directions == 1 else Prod((side, Leaf(cell)))}
+    bound: dict[str, Term] = {exit_: Leaf(cell) if directions == 1 else Prod((side, Leaf(cell)))}
     return Layer(group.path, "recurrent", blocks, sizes, entry, exit_, bound=bound, spatial=True)

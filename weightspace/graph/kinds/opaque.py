@@ -9,7 +9,8 @@ from weightspace.graph.kinds.layer import Group, Layer, Layout, block
 
 def read(group: Group, layout: Layout) -> Layer:
     """Give every dimension of every tensor an axis of its own that is fixed without a reason."""
-    blocks, sizes = [], {}
+    blocks: list[Block] = []
+    sizes: dict[str, int] = {}
     for info in group.tensors.values():
         names = [f"{info.name}.{d}" for d in range(len(info.shape))]
         sizes |= dict(zip(names, info.shape, strict=True))
