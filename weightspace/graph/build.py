@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.checkpoint.header import Header
-from weightspace.errors import TraceError
 from weightspace.graph.axes import ParameterGraph
-from weightspace.graph.infer.infer import infer_graph
+from weightspace.graph.infer import infer_graph
 
 
 def build_graph(checkpoint: Checkpoint | Header) -> ParameterGraph:
@@ -15,18 +14,13 @@ def build_graph(checkpoint: Checkpoint | Header) -> ParameterGraph:
     `graph.source` says which. Inference may tie or fix more units than the network needs, never fewer.
 
     Raises:
-        TraceError: `metadata["architecture"]` is there but is no program that can be read.
+        ArchitectureError: `metadata["architecture"]` is there but is no program; `infer_graph` does without it.
     """
     header = checkpoint if isinstance(checkpoint, Header) else checkpoint.header
     stored = header.metadata.get("architecture")
     if not stored:
         return infer_graph(header)
-    from weightspace.graph.trace import Program, trace_program
+    from weightspace.graph.trace import trace_program
+    from weightspace.graph.trace.program import Program
 
-    try:
-        program = Program.from_json(stored)
-    except ValueError as error:
-        raise TraceError(
-            f"metadata['architecture'] holds no readable program: {error}. Call infer_graph to do without it."
-        ) from error
-    return trace_program(program)
+    return trace_program(Program.from_json(stored))

@@ -21,9 +21,8 @@ class Piece:
         spatial: Whether it writes maps.
         attends: Whether it holds attention, so that a residual stream runs through it.
         weighted: How many layers with weight matrices it holds.
-        depth_multiplied: Whether it widens, filters each channel and narrows again (inverted bottleneck).
         has_shortcut: Whether a shortcut of its own handles a change of size.
-        pinned: Axes fixed only because a shortcut may be padded.
+        inner: Its layers, in order.
     """
 
     node: Node

@@ -16,7 +16,7 @@ def read(group: Group, layout: Layout) -> Layer | None:
     if not 3 <= len(shape) <= 5 or not group.only("weight", "bias") or len(group.shape("bias")) > 1:
         return None
     bias = group.shape("bias")
-    views = _views(len(shape), layout.channels_last, group.path in layout.transposed)
+    views = _views(len(shape), layout.channels_last)
     fits = [view for view in views if not bias or shape[view.index("o")] == bias[0]]
     if not fits:
         return None
@@ -32,10 +32,8 @@ def read(group: Group, layout: Layout) -> Layer | None:
     return Layer(group.path, "conv", blocks, sizes, entry, exit_, spatial=True, sure=sure)
 
 
-def _views(ndim: int, channels_last: bool, transposed: bool) -> list[str]:
+def _views(ndim: int, channels_last: bool) -> list[str]:
     """Every way to store the kernel, likeliest first."""
     taps = "k" * (ndim - 2)
     first, last = ["oi" + taps, "io" + taps], [taps + "io", taps + "oi"]
-    if transposed:
-        first, last = first[::-1], last[::-1]
     return [*last, *first] if channels_last else [*first, *last]

@@ -39,13 +39,11 @@ class Layout:
         in_out: Linear weights are `(in, out)`, not `(out, in)`.
         in_out_known: Whether a bias or the framework of the names shows that.
         channels_last: Convolution kernels are `(*kernel, in, out)`, not `(out, in, *kernel)`.
-        transposed: Paths of convolutions whose neighbours show that they are transposed.
     """
 
     in_out: bool = False
     in_out_known: bool = True
     channels_last: bool = False
-    transposed: frozenset[str] = frozenset()
 
 
 @dataclass
