@@ -1,9 +1,10 @@
 """Does a latent stay where it is when units are relabelled, and move when one side of a tie is shuffled?
 
 `python -m benchmarks.invariance DIR --json`: every checkpoint below DIR that is wholly understood, and synthetic
-networks of widths 16 to 1,024. Distances are divided by the distance to the nearest different checkpoint (another
-file content, and another place in latent space: copies in another format are the same network). Every tie of every checkpoint is broken once: one dimension of one
-tensor is shuffled and all others are left alone; shuffles that leave the tensor as it was are counted, not scored.
+networks of widths 16 to 1,024. Distances are divided by the distance to the nearest different checkpoint (another file
+content and another place in latent space: a copy in another format is the same network). Every tie of every checkpoint
+is broken once: one dimension of one tensor is shuffled and all others are left alone; shuffles that leave the tensor as
+it was are counted, not scored.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from weightspace.encode.visit import About, Visit
 from weightspace.nn.names import WordTable
 from weightspace.nn.readout import Fingerprint, moments
 from weightspace.nn.seeded import draw
-from weightspace.nn.statistics import STATISTICS, tensor_statistics
+from weightspace.nn.statistics import RELATIVE, STATISTICS, tensor_statistics
 from weightspace.nn.tiles import as_matrix
 
 TOGETHER = 1 << 16
-EMPHASIS = {"sizes": 0.55, "blocks": 0.55, "fingerprint": 0.25, "stages": 0.17, "axes": 0.32}
+EMPHASIS = {"sizes": 0.55, "blocks": 0.55, "fingerprint": 0.3, "stages": 0.17, "axes": 0.32}
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
 
 
@@ -86,7 +86,7 @@ class SweepNetwork(nn.Module):
         )
         said = config.pairs + config.width
         self.fingerprint = Fingerprint(2 * said, config.waves, generator=generator)
-        self.scale = draw(STATISTICS, config.width, generator=generator)
+        self.scale = draw(RELATIVE, config.width, generator=generator)
         self.shape = draw(STATISTICS + context, config.features, generator=generator)
         self.phase = draw(1, config.features, generator=generator, scale=3.0)
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
@@ -135,7 +135,9 @@ class SweepNetwork(nn.Module):
             ops = self.operations(stage.ops)
             for edge in stage.edges:
                 known, rms = found[edge.tensor]
-                context = torch.cat([known @ self.scale + self.kinds((edge.kind,)), ops.expand(len(rms), -1)], 1)
+                context = torch.cat(
+                    [known[:, :RELATIVE] @ self.scale + self.kinds((edge.kind,)), ops.expand(len(rms), -1)], 1
+                )
                 contexts[edge.tensor] = context
                 features[edge.tensor] = (torch.cat([known, context], 1) @ self.shape + self.phase).sin()
         return contexts, {name: rms for name, (_, rms) in found.items()}, features
@@ -160,15 +162,16 @@ class SweepNetwork(nn.Module):
 
 def _statistics_of(plan: Plan, matrices: dict[str, Tensor], dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
     """Statistics and root mean square of every tensor; small ones of one shape are taken together."""
-    alike: dict[tuple[object, ...], list[str]] = {}
+    alike: dict[tuple[object, ...], list[Edge]] = {}
     for edge in plan.edges:
         matrix = matrices[edge.tensor]
-        small = matrix.numel() <= TOGETHER
-        alike.setdefault((edge.sizes, matrix.dtype) if small else (edge.tensor,), []).append(edge.tensor)
+        alone = matrix.numel() > TOGETHER or edge.split is not None
+        alike.setdefault((edge.tensor,) if alone else (edge.sizes, matrix.dtype), []).append(edge)
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    for names in alike.values():
-        one = len(names) == 1
-        known, rms = tensor_statistics(matrices[names[0]] if one else torch.cat([matrices[n] for n in names]), dtype)
+    for edges in alike.values():
+        names = [edge.tensor for edge in edges]
+        stacked = matrices[names[0]] if len(names) == 1 else torch.cat([matrices[n] for n in names])
+        known, rms = tensor_statistics(stacked, dtype, edges[0].split)
         models = len(matrices[names[0]])
         found |= dict(zip(names, zip(known.split(models), rms.split(models), strict=True), strict=True))
     return found

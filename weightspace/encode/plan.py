@@ -26,8 +26,8 @@ class Edge:
     """One block as a stack of matrices between two groups of units.
 
     Its tensor becomes `(groups, targets, sources, taps)`: permute by `order`, flatten to `(out, in, taps)`, and split
-    the rows (`split == "out"`) or the columns (`"in"`) into groups by `index` where the units of a shared parent
-    (groups of a grouped convolution) pair up. A block on one side only has no `source`; its `in` length is 1.
+    the rows or the columns into groups where the units of a shared parent (groups of a grouped convolution) pair up.
+    A block on one side only has no `source`; its `in` length is 1.
 
     Args:
         tensor: Name in the checkpoint.
@@ -37,8 +37,7 @@ class Edge:
         kernel: Sizes of the kernel dimensions; their product is `taps`.
         target: The units written.
         source: The units read; None for biases, norms, depthwise kernels.
-        split: Which side carries the groups, if any.
-        index: `(groups, positions in a group)`.
+        split: Which side carries the groups, if any, and its positions, `(groups, positions in a group)`.
     """
 
     tensor: str
@@ -48,8 +47,7 @@ class Edge:
     kernel: tuple[int, ...]
     target: Side | None
     source: Side | None
-    split: str | None = None
-    index: Tensor | None = None
+    split: tuple[str, Tensor] | None = None
 
     def ends(self, direction: str) -> tuple[Side, Side]:
         """Side that is read and side that is told on a `ahead` or `back` sweep; the same if there is but one."""
@@ -130,11 +128,12 @@ def _edge(graph: ParameterGraph, block: Block, sides: Sides) -> Edge:
     out_term, in_term = (Prod(tuple(block.dims[d] for d in dims)) for dims in (outs, ins))
     sizes = (graph.length(out_term), graph.length(in_term), block.size // graph.length(Prod((out_term, in_term))))
     rows, columns = (segments(graph, term) if dims else [] for term, dims in ((out_term, outs), (in_term, ins)))
-    shared, split = _shared(graph, rows, columns)
-    index = _groups(graph, rows if split == "out" else columns, shared) if split else None
-    target = _side(graph, rows, out_term, _Split(shared, index, split == "out"), sides)
-    source = _side(graph, columns, in_term, _Split(shared, index, split == "in"), sides)
-    return Edge(block.tensor, block.kind, (*outs, *ins, *taps), sizes, kernel, target, source, split, index)
+    shared, near = _shared(graph, rows, columns)
+    index = _groups(graph, rows if near == "out" else columns, shared) if near else None
+    target = _side(graph, rows, out_term, _Split(shared, index, near == "out"), sides)
+    source = _side(graph, columns, in_term, _Split(shared, index, near == "in"), sides)
+    split = (near, index) if near and index is not None else None
+    return Edge(block.tensor, block.kind, (*outs, *ins, *taps), sizes, kernel, target, source, split)
 
 
 @dataclass(frozen=True)

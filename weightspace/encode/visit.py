@@ -69,8 +69,7 @@ class Visit(nn.Module):
         if edge.source is None or edge.target is None:
             m = self.message.within(matrix, x, kernel=edge.kernel)
         else:
-            split = (edge.split, edge.index) if edge.split and edge.index is not None else None
-            m = self.message.between(matrix, x, kernel=edge.kernel, back=direction == "back", split=split)
+            m = self.message.between(matrix, x, kernel=edge.kernel, back=direction == "back", split=edge.split)
             m = m * torch.where(about.rms > 0, 1 / about.rms, 0.0)[:, None, None]
         return self._receive(h, far, far.rows(m * self._modulation(far, 1)), about)
 

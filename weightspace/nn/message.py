@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.seeded import draw
-from weightspace.nn.tiles import row_tiles
+from weightspace.nn.tiles import grouped, row_tiles
 from weightspace.nn.units import standardise
 
 
@@ -47,7 +47,7 @@ class KernelMessage(nn.Module):
         """
         x = self.mix(h, kernel)
         if split:
-            stack = _grouped(_channels(weight.to(h.dtype), kernel), *split)
+            stack = grouped(_channels(weight.to(h.dtype), kernel), *split, dim=2)
             stack = stack.transpose(-1, -2) if back else stack
             x = x.unflatten(2, (stack.shape[2], -1))
             return (stack @ x).sum(1).flatten(1, 2) / stack.shape[-1]
@@ -84,9 +84,3 @@ def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models 
     _, cosines = kernel_cosines(kernel)
     projected = weight.movedim(-1, 1) if len(cosines) == 1 else (weight @ cosines.to(weight)).movedim(-1, 1)
     return torch.cat([projected, projected.abs()], 1)
-
-
-def _grouped(stack: Tensor, side: str, index: Tensor) -> Float[Tensor, "models channels groups outs ins"]:
-    index = index.to(stack.device)
-    flat = stack.index_select(2 if side == "out" else 3, index.flatten())
-    return flat.unflatten(2, index.shape) if side == "out" else flat.unflatten(3, index.shape).transpose(2, 3)

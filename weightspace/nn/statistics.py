@@ -8,27 +8,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightspace.nn.tiles import row_tiles
+from weightspace.nn.tiles import grouped, row_tiles
 
 ITERATIONS = 6
 BINS = 1 << 16
 SORTED = 1 << 14
 EXACT = 1 << 22
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-STATISTICS = 15
+RELATIVE, STATISTICS = 10, 15
 
 
 def tensor_statistics(
-    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, split: tuple[str, Tensor] | None = None
 ) -> tuple[Float[Tensor, "models statistics"], Float[Tensor, " models"]]:
     """Return features of a tensor that no reordering of its units changes, and its root mean square.
 
-    The root mean square and the deviation by their logarithms; mean, five quantiles (through asinh), spectral norm
-    and stable rank relative to them; the logarithms of the Frobenius norm and of the sizes.
+    The first `RELATIVE` also stay when every unit is doubled and what it feeds is halved: logarithms of the root mean
+    square and of the deviation, both times the fan-in; mean, five quantiles (through asinh) and spectral norm over the
+    root mean square; stable rank. Then what knows the size: logarithms of the Frobenius norm and of the sizes.
 
     Args:
         weight: Finite numbers, any float dtype.
         dtype: To compute in.
+        split: Side that holds groups, and its positions; the spectral norm is then the largest of any group's.
 
     Source:
         Unterthiner et al. (2020), "Predicting neural network accuracy from weights" (mean, variance, quantiles 0,
@@ -41,21 +43,21 @@ def tensor_statistics(
     rms = square.sqrt()
     unit = torch.where(rms > 0, rms, torch.ones_like(rms))
     outs, ins = weight.shape[1], weight.shape[2] * weight.shape[3]
-    top = (spectral_norm(weight, dtype) if min(outs, ins) > 1 else rms * math.sqrt(count)) / unit
-    shape = (_quantiles(weight, mean).to(dtype) / unit[:, None]).asinh()
+    top = (_top(weight, dtype, split) if min(outs, ins) > 1 else rms * math.sqrt(count)) / unit
+    shape = (_quantiles(weight).to(dtype) / unit[:, None]).asinh()
     rank = torch.where(top > 0, count / top.clamp_min(1e-6) ** 2, torch.zeros_like(top))
-    features = [
-        _decades(rms),
-        _decades(spread.sqrt()),
+    fan_in = weight.shape[2]
+    relative = [
+        _decades(rms * fan_in),
+        _decades(spread.sqrt() * fan_in),
         mean / unit,
         *shape.unbind(1),
-        top / (math.sqrt(outs) + math.sqrt(ins)),
+        top / math.sqrt(count),
         rank.log1p() / 2,
-        _decades(rms * math.sqrt(count)),
-        *(torch.full_like(rms, math.log2(n) / 4) for n in weight.shape[1:]),
-        torch.full_like(rms, math.log2(count) / 4),
     ]
-    return torch.stack(features, 1), rms
+    sizes = [math.log2(n) / 4 for n in (*weight.shape[1:], count)]
+    absolute = [_decades(rms * math.sqrt(count)), *(torch.full_like(rms, size) for size in sizes)]
+    return torch.stack([*relative, *absolute], 1), rms
 
 
 def _decades(x: Tensor) -> Tensor:
@@ -87,10 +89,17 @@ def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dt
     return value
 
 
-def _quantiles(weight: Tensor, mean: Tensor) -> Float[Tensor, "models quantiles"]:
+def _top(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> Tensor:
+    if split is None:
+        return spectral_norm(weight, dtype)
+    groups = grouped(weight, *split, dim=1)
+    return spectral_norm(groups.flatten(0, 1), dtype).unflatten(0, groups.shape[:2]).amax(1)
+
+
+def _quantiles(weight: Tensor) -> Float[Tensor, "models quantiles"]:
     """Nearest-rank quantiles; of tensors beyond `EXACT` numbers the middle ones from a fine histogram."""
     count = math.prod(weight.shape[1:])
-    ranks = [round(q * (count - 1)) for q in QUANTILES]
+    ranks = [max(math.ceil(q * count) - 1, 0) for q in QUANTILES]
     if count <= EXACT:
         flat = weight.flatten(1)
         flat = flat if flat.dtype == torch.float64 else flat.float()

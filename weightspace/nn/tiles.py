@@ -23,3 +23,13 @@ def row_tiles(
     rows = max(1, numbers // max(1, weight[:, :1].numel()))
     for start in range(0, weight.shape[1], rows):
         yield slice(start, start + rows), weight[:, start : start + rows].to(dtype)
+
+
+def grouped(weight: Tensor, side: str, index: Tensor, *, dim: int) -> Tensor:
+    """Split dimension `dim` (`side` is `out`) or the one after it (`in`) by `index`, `(groups, positions)`.
+
+    Returns `(..., groups, outs, ins, ...)`, the groups at `dim`.
+    """
+    index, at = index.to(weight.device), dim + (side == "in")
+    flat = weight.index_select(at, index.flatten()).unflatten(at, index.shape)
+    return flat if side == "out" else flat.transpose(dim, dim + 1)

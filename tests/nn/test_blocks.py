@@ -1,0 +1,130 @@
+"""Cosines, statistics, standardising and messages, by hand and against outside references."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from weightspace.nn import statistics
+from weightspace.nn.cosines import FREQUENCIES, kernel_cosines, slot_cosines
+from weightspace.nn.message import KernelMessage
+from weightspace.nn.readout import Correlation
+from weightspace.nn.statistics import spectral_norm, tensor_statistics
+from weightspace.nn.tiles import as_matrix, row_tiles
+from weightspace.nn.units import standardise
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_cosines_of_a_kernel_of_two_by_hand():
+    channels, cosines = kernel_cosines((2,))
+    assert [FREQUENCIES[i] for i in channels] == [(0, 0, 0), (1, 0, 0)]
+    torch.testing.assert_close(cosines, torch.tensor([[0.5, 0.5], [0.5, -0.5]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_kernels_of_all_sizes_share_the_first_channel_which_is_the_mean(size):
+    channels, cosines = kernel_cosines((size, size))
+    kernel = draw(size * size)
+    assert channels[0] == 0
+    assert float(kernel @ cosines[:, 0]) == pytest.approx(float(kernel.mean()))
+
+
+def test_cosines_are_orthogonal():
+    for kernel in ((5,), (3, 3), (3, 5, 7)):
+        _, cosines = kernel_cosines(kernel)
+        expected = torch.eye(cosines.shape[1], dtype=torch.float64) / math.prod(kernel)
+        torch.testing.assert_close(cosines.T @ cosines, expected)
+
+
+def test_one_slot_has_no_wave():
+    assert not slot_cosines(torch.zeros(3, dtype=torch.long), 1, 3).any()
+
+
+def test_the_spectral_norm_is_reached_from_below():
+    found = float(spectral_norm((2 * torch.eye(4, dtype=torch.float64))[None, :, :, None], torch.float64)[0])
+    assert found == pytest.approx(2)
+    weight = draw(20, 12)
+    largest, found = float(torch.linalg.matrix_norm(weight, 2)), spectral_norm(weight[None, :, :, None], torch.float64)
+    assert 0.9 * largest < float(found[0]) <= largest * (1 + 1e-12)
+
+
+def test_statistics_by_hand():
+    weight = torch.tensor([[1.0, -1.0], [3.0, 1.0]], dtype=torch.float64)
+    found, rms = tensor_statistics(weight[None, :, :, None], torch.float64)
+    root = math.sqrt(3)
+    assert float(rms[0]) == pytest.approx(root)
+    expected = [math.log10(2 * root), math.log10(2 * math.sqrt(2)), 1 / root]
+    expected += [math.asinh(x / root) for x in (-1, -1, 1, 1, 3)]
+    np.testing.assert_allclose(found[0, :8], expected, atol=1e-7)
+
+
+def test_quantiles_of_a_large_tensor_are_close_to_the_exact_ones(monkeypatch):
+    weight = draw(1, 50, 40, 1)
+    exact = statistics._quantiles(weight)
+    monkeypatch.setattr(statistics, "EXACT", 10)
+    np.testing.assert_allclose(statistics._quantiles(weight), exact, atol=1e-3)
+
+
+def test_standardised_messages_have_mean_zero_and_mean_square_one_in_each_segment():
+    segment = torch.tensor([0, 0, 0, 1, 1])
+    pool = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]], dtype=torch.float64)
+    pool = pool / pool.sum(1, keepdim=True)
+    told, _ = standardise(draw(2, 5, 3) * 7 + 3, pool, segment)
+    for rows in (slice(0, 3), slice(3, 5)):
+        torch.testing.assert_close(told[:, rows].mean(1), torch.zeros(2, 3, dtype=torch.float64), atol=1e-12, rtol=0)
+        torch.testing.assert_close(told[:, rows].square().mean((1, 2)), torch.ones(2, dtype=torch.float64))
+
+
+def test_what_is_constant_up_to_rounding_becomes_nothing():
+    m = torch.full((1, 7, 3), 1 / 3, dtype=torch.float64) * (1 + 1e-16 * draw(1, 7, 3))
+    told, _ = standardise(m, torch.full((1, 7), 1 / 7, dtype=torch.float64), torch.zeros(7, dtype=torch.long))
+    assert told.abs().max() < 1e-6
+
+
+def test_a_linear_message_is_its_equation():
+    message = KernelMessage(4, generator=Generator().manual_seed(0)).double()
+    weight, h = draw(3, 5), draw(5, 4, seed=1)
+    a, b = message.mixer[:, 0]
+    expected = (weight @ (h @ a) + weight.abs() @ (h @ b)) / 5
+    found = message.between(weight[None, :, :, None], h[None], kernel=(), back=False, split=None)
+    torch.testing.assert_close(found[0], expected)
+    back = message.between(weight.T[None, :, :, None], h[None], kernel=(), back=True, split=None)
+    torch.testing.assert_close(back, found)
+
+
+def test_a_grouped_message_is_that_of_each_group_alone():
+    message = KernelMessage(4, generator=Generator().manual_seed(0)).double()
+    weight, h = draw(1, 6, 2, 3), draw(1, 4, 4, seed=1)
+    index = torch.arange(6).reshape(2, 3)
+    found = message.between(weight, h, kernel=(3,), back=False, split=("out", index))
+    for g in range(2):
+        alone = message.between(weight[:, index[g]], h[:, 2 * g : 2 * g + 2], kernel=(3,), back=False, split=None)
+        torch.testing.assert_close(found[:, 3 * g : 3 * g + 3], alone)
+
+
+def test_correlation_sees_a_shuffle_at_every_width():
+    correlation = Correlation(4, 8, generator=Generator().manual_seed(0)).double()
+    for width in (16, 1024):
+        h, segment = draw(1, width, 4), torch.zeros(width, dtype=torch.long)
+        pool = torch.full((1, width), 1 / width, dtype=torch.float64)
+        order = torch.randperm(width, generator=Generator().manual_seed(0))
+        together, apart = (correlation(h, m, pool, segment) for m in (h, h[:, order]))
+        torch.testing.assert_close(correlation(h[:, order], h[:, order], pool, segment), together)
+        assert (together - apart).norm() > 1
+
+
+def test_a_tensorflow_kernel_becomes_the_same_matrix():
+    oihw = draw(1, 4, 3, 5, 5)
+    hwio = oihw.permute(0, 3, 4, 2, 1)
+    assert torch.equal(as_matrix(hwio, (3, 2, 0, 1), (4, 3, 25)), as_matrix(oihw, (0, 1, 2, 3), (4, 3, 25)))
+
+
+def test_tiles_cover_every_row_once():
+    weight = draw(2, 7, 3, 1)
+    tiles = [tile for _, tile in row_tiles(weight, torch.float64, numbers=12)]
+    assert torch.equal(torch.cat(tiles, 1), weight) and max(t.numel() for t in tiles) <= 12
