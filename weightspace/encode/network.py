@@ -20,7 +20,7 @@ from weightspace.nn.statistics import RELATIVE, STATISTICS, tensor_statistics
 from weightspace.nn.tiles import as_matrix
 
 TOGETHER = 1 << 16
-EMPHASIS = {"sizes": 0.55, "blocks": 0.55, "fingerprint": 0.3, "stages": 0.17, "axes": 0.32}
+EMPHASIS = {"sizes": 0.55, "blocks": 0.55, "fingerprint": 0.2, "stages": 0.17, "axes": 0.32}
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
 
 
