@@ -115,7 +115,7 @@ def test_a_missing_or_misshapen_tensor_is_named():
     with pytest.raises(ArchitectureError, match=r"'5.weight' of shape \(2, 16\), the checkpoint has \(2, 3\)"):
         to_module(replace(checkpoint, tensors=tensors))
     del tensors["5.weight"]
-    with pytest.raises(ArchitectureError, match="'5.weight'.* no such tensor"):
+    with pytest.raises(ArchitectureError, match=r"'5.weight'.* no such tensor"):
         to_module(replace(checkpoint, tensors=tensors))
 
 

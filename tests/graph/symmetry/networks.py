@@ -119,11 +119,11 @@ def residual() -> Case:
         layer(module, "head", "linear", (y, Prod((res, Span(4))))),
     ]
     stages = (
-        Stage("stem", "conv", ("stem.weight",), ("norm",)),
+        Stage("stem", "conv", ("stem.weight",)),
         Stage("norm0", "norm", tuple(f"norm0.{n}" for n in KINDS), ("relu",)),
-        Stage("conv1", "conv", ("conv1.weight", "conv1.bias"), ("norm",)),
+        Stage("conv1", "conv", ("conv1.weight", "conv1.bias")),
         Stage("norm1", "norm", tuple(f"norm1.{n}" for n in KINDS), ("relu",)),
-        Stage("conv2", "conv", ("conv2.weight",), ("norm",)),
+        Stage("conv2", "conv", ("conv2.weight",)),
         Stage("norm2", "norm", tuple(f"norm2.{n}" for n in KINDS), ("add", "relu", "max_pool", "flatten")),
         Stage("head", "linear", ("head.weight", "head.bias")),
     )
