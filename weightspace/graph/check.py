@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from weightspace.graph.symmetry.relabel import places, relabel, relabel_only
 
 TOLERANCE = 1e-9
 VISIBLE = 1e-6
+DRAWS = 8
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,14 @@ def check_graph(graph: ParameterGraph, module: nn.Module, args: tuple[Any, ...],
     """
     generator = Generator().manual_seed(seed)
     trial = _Trial(graph, module, args, generator)
+    trial.draw()
     before = trial.outputs(trial.checkpoint)
     orders = random_permutations(graph, generator=generator)
     together = difference(before, trial.outputs(relabel(trial.checkpoint, graph, orders)))
-    checks = tuple(trial.check(name, order, before) for name, order in orders.items())
-    return GraphCheck(checks, together, all(bool(t.isfinite().all()) for t in before))
+    checks = [trial.check(name, order, before) for name, order in orders.items()]
+    finite = all(bool(t.isfinite().all()) for t in before)
+    blind = trial.unnoticed(orders)
+    return GraphCheck(tuple(replace(c, unnoticed=blind.get(c.axis, ())) for c in checks), together, finite)
 
 
 def difference(before: list[Tensor], after: list[Tensor]) -> float:
@@ -141,14 +145,19 @@ class _Trial:
         self.module = copy.deepcopy(module)
         if any(t.is_meta for t in self.module.parameters()):
             self.module = self.module.to_empty(device="cpu")
-        self.module = self.module.cpu().double().eval()
-        randomise(self.module, {b.tensor: b.kind for b in graph.blocks.values()}, generator)
-        self.args = tree_map(lambda a: self._input(a, generator), args)
-        tensors = {k: v.clone() for k, v in self.module.state_dict().items() if k not in graph.shared}
+        self.module, self.given, self.generator = self.module.cpu().double().eval(), args, generator
+        tensors = self.module.state_dict()
         missing = [name for name in graph.blocks if name not in tensors]
         if missing:
             raise GraphError(f"the graph has blocks that {type(module).__name__} does not have: {missing[:5]}.")
-        self.checkpoint = Checkpoint(tensors, shared=graph.shared)
+
+    def draw(self) -> None:
+        """Draw weights and inputs anew."""
+        randomise(self.module, {b.tensor: b.kind for b in self.graph.blocks.values()}, self.generator)
+        self.args = tree_map(lambda a: self._input(a, self.generator), self.given)
+        shared = self.graph.shared
+        tensors = {k: v.clone() for k, v in self.module.state_dict().items() if k not in shared}
+        self.checkpoint = Checkpoint(tensors, shared=shared)
 
     @staticmethod
     def _input(item: Any, generator: Generator) -> Any:
@@ -169,9 +178,19 @@ class _Trial:
         changed = relabel(self.checkpoint, self.graph, {axis: order})
         moved = any(not torch.equal(changed.tensors[k], v) for k, v in self.checkpoint.tensors.items())
         error = difference(before, self.outputs(changed))
-        sides = places(self.graph, axis)
-        unnoticed = tuple(side for side in sides if len(sides) > 1 and self._is_blind(axis, order, side, before))
-        return AxisCheck(axis, error, moved, unnoticed)
+        return AxisCheck(axis, error, moved)
+
+    def unnoticed(self, orders: Mapping[str, Tensor]) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Sides of ties whose breaking changed nothing in any draw; a unit may be switched off in one of them."""
+        left = {axis: sides for axis in orders if len(sides := places(self.graph, axis)) > 1}
+        for _ in range(DRAWS):
+            before = self.outputs(self.checkpoint)
+            blind = {a: tuple(s for s in sides if self._is_blind(a, orders[a], s, before)) for a, sides in left.items()}
+            left = {axis: sides for axis, sides in blind.items() if sides}
+            if not left:
+                break
+            self.draw()
+        return left
 
     def _is_blind(self, axis: str, order: Tensor, side: tuple[str, int], before: list[Tensor]) -> bool:
         broken = relabel_only(self.checkpoint, self.graph, {axis: order}, [side])

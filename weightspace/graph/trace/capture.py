@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind, TensorArgument
 
-from weightspace.errors import TraceError
+from weightspace.errors import ArchitectureError, TraceError
 from weightspace.graph.trace.literals import Ref, pack
 from weightspace.graph.trace.program import SIZES, Node, Program, Slot, Value, operator_of
 
@@ -33,8 +33,7 @@ def capture_program(module: nn.Module, args: tuple[Any, ...]) -> Program:
         args: Example inputs as for `torch.export`; only their shapes and dtypes count.
 
     Raises:
-        TraceError: The module can't be exported (it branches on the values of its input, or leaves PyTorch), or uses
-            an operator outside of core ATen.
+        TraceError: The module can't be exported (it branches on the values of its input, or leaves PyTorch).
     """
     module = _unwrap(module)
     aliases = _aliases(module)
@@ -155,7 +154,7 @@ class _Capture:
             return
         op = f"size.{getattr(node.target, '__name__', '')}"
         op = op if op in SIZES else str(node.target)
-        operator_of(op)
+        op = op if _is_known(op) else f"unknown.{op}"
         several = isinstance(value, tuple | list)
         values = tuple(_value(v) if v is not None else None for v in (value if several else (value,)))
         kwargs = {k: self._argument(v) for k, v in node.kwargs.items() if k not in _PLACEMENT}
@@ -169,6 +168,14 @@ class _Capture:
         if isinstance(item, tuple | list):
             return tuple(self._argument(part) for part in item)
         return None if isinstance(item, torch.device | torch.layout | torch.memory_format) else item
+
+
+def _is_known(op: str) -> bool:
+    try:
+        operator_of(op)
+    except ArchitectureError:
+        return False
+    return True
 
 
 def _value(value: Any) -> Value:

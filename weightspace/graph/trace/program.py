@@ -29,8 +29,16 @@ MOST_NUMBERS = 2**40
 SIZES: Mapping[str, Callable[..., int]] = MappingProxyType(
     {f"size.{name}": getattr(operator, name) for name in ("add", "sub", "mul", "floordiv", "mod", "neg")}
 )
-_BESIDE_CORE = frozenset({"aten.lift_fresh_copy.default", "aten.repeat_interleave.self_int", "aten.outer.default"})
+_BESIDE_CORE = frozenset(
+    {
+        "aten.lift_fresh_copy.default",
+        "aten.repeat_interleave.self_int",
+        "aten.outer.default",
+        "aten.linalg_vector_norm.default",
+    }
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
+_UNKNOWN = re.compile(r"unknown\.[A-Za-z0-9_.:]{1,160}")
 _OPERATOR = re.compile(r"aten\.([A-Za-z0-9_]{1,80})\.([A-Za-z0-9_]{1,40})")
 
 
@@ -78,6 +86,7 @@ class Slot:
 @dataclass(frozen=True)
 class Node:
     """One operation: `op` is the full name of an overload, `aten.addmm.default`, or one of `SIZES` on plain numbers.
+    An operation outside of the allow-list is kept as `unknown.NAME`: it can be traced (it fixes what it touches), not run.
 
     Args and kwargs hold literals and `Ref`s. `values` has one entry a result, None where a result is not a tensor.
     """
@@ -120,7 +129,8 @@ class Program:
         for slot in self.slots:
             _claim(seen, slot.name, 0)
         for node in self.nodes:
-            operator_of(node.op)
+            if not _UNKNOWN.fullmatch(node.op):
+                operator_of(node.op)
             _check_references(seen, node.name, (*node.args, *node.kwargs.values()))
             _claim(seen, node.name, len(node.values) if len(node.values) > 1 else 0)
         _check_references(seen, "outputs", self.outputs)
@@ -137,8 +147,9 @@ class Program:
 
     @property
     def runs(self) -> bool:
-        """Whether the numbers of every constant were recorded."""
-        return all(slot.data for slot in self.slots if slot.role == "constant")
+        """Whether all operations are known, and the numbers of every constant recorded."""
+        known = all(not node.op.startswith("unknown.") for node in self.nodes)
+        return known and all(slot.data for slot in self.slots if slot.role == "constant")
 
     def to_json(self) -> str:
         """Return the program as text; `from_json` is the exact inverse."""
