@@ -1,0 +1,96 @@
+"""Build the Small CNN populations on one accelerator and print how fast and how good they are.
+
+    python benchmarks/zoo/build_gpu.py --data-dir DATA --out OUT
+
+Results are written to OUT/build_gpu.json after each population; manifests are copied beside it.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.zoo.speed import measure_speed
+from weightspace.zoo.build import Site
+from weightspace.zoo.populate import populate
+from weightspace.zoo.recipe import load_recipe
+
+RECIPES = ("smallcnn_mnist", "smallcnn_fashion", "smallcnn_usps", "smallcnn_cifar10", "smallcnn_cifar10_5000")
+BARS = {name: 60.0 for name in RECIPES} | {"smallcnn_cifar10_5000": 540.0}
+
+
+def describe_population(population, classes: int = 10) -> dict[str, float | list[float]]:
+    """Accuracy quantiles of finished runs, share of collapsed (within 2 points of chance) and divergent ones."""
+    frame = population.frame(["snapshot", "test_accuracy", "diverged"])
+    last = frame[frame.snapshot == frame.snapshot.max()]
+    finished = last[~last.diverged].test_accuracy
+    return {
+        "checkpoints": len(frame),
+        "accuracy_quantiles": [float(finished.quantile(q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)],
+        "median": float(finished.median()),
+        "best": float(finished.max()),
+        "collapsed": float((last.test_accuracy < 1 / classes + 0.02).mean()),
+        "divergent": float(last.diverged.mean()),
+    }
+
+
+def build_one(name: str, args: argparse.Namespace) -> dict[str, object]:
+    """Build one population from nothing, timed; data loading and writing included."""
+    recipe = load_recipe(name)
+    if args.tiny:
+        recipe = replace(recipe, runs=24, snapshots=(0.02, 0.05), batch_size=64)
+    folder = Path(args.out) / "populations" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    start = time.monotonic()
+    population = populate(recipe, Site(folder, data_dir=args.data_dir, device=args.device, progress=None))
+    seconds = time.monotonic() - start
+    shutil.copy(folder / "manifest.parquet", Path(args.out) / f"{name}.parquet")
+    return {"recipe": name, "runs": recipe.runs, "seconds": seconds, "bar": BARS[name]} | describe_population(
+        population
+    )
+
+
+def write_results(out: str, results: dict[str, object]) -> None:
+    (Path(out) / "build_gpu.json").write_text(json.dumps(results, indent=1))
+
+
+def print_table(results: dict) -> None:
+    speed = results["speed"]
+    print(f"\n{speed['device']}: {speed['network_images_per_second'] / 1e6:.2f} M network-images a second (bar 3.5),")
+    print(f"  {speed['share_of_flops']:.1%} of measured FLOP/s, {speed['share_of_bytes']:.1%} of measured bytes/s")
+    print(f"{'population':24}{'runs':>6}{'s':>8}{'bar':>6}{'median':>8}{'best':>7}{'collapsed':>11}{'divergent':>11}")
+    for row in results["populations"]:
+        print(
+            f"{row['recipe']:24}{row['runs']:6}{row['seconds']:8.1f}{row['bar']:6.0f}{row['median']:8.3f}"
+            f"{row['best']:7.3f}{row['collapsed']:11.3f}{row['divergent']:11.3f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
+    parser.add_argument("--tiny", action="store_true", help="24 runs and a few steps each: a rehearsal")
+    parser.add_argument("--cudnn-benchmark", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.backends.cudnn.benchmark = args.cudnn_benchmark
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    networks, batch = (8, 4) if args.tiny else (500, 128)
+    results = {"speed": measure_speed(networks, batch, args.device, 1.0 if args.tiny else 5.0), "populations": []}
+    print(json.dumps(results["speed"]), flush=True)
+    for name in args.recipes:
+        results["populations"].append(build_one(name, args))
+        print(json.dumps(results["populations"][-1]), flush=True)
+        write_results(args.out, results)
+    print(json.dumps(results)) if args.json else print_table(results)
+
+
+if __name__ == "__main__":
+    main()
