@@ -14,7 +14,16 @@ STEPS = 50
 def start_training(recipe, group, data_dir):
     group = copy.deepcopy(group)
     task = make_task(recipe, group, data_dir=str(data_dir), device="cpu")
-    return StackTraining(make_module(recipe, group[0], task.signature), task, group, seed=recipe.seed)
+    training = StackTraining(make_module(recipe, group[0], task.signature), task, group, seed=recipe.seed)
+    return in_double(training) if recipe.family == "policy" else training
+
+
+def in_double(training):
+    """Where play feeds back into learning, rounding of single precision grows from step to step."""
+    training.weights = training.weights.double()
+    training.update.first = training.update.second = training.weights * 0
+    training.task.state = {name: tensor.double() for name, tensor in training.task.state.items()}
+    return training
 
 
 def losses_of(training, steps=STEPS):

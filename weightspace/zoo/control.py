@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.seeds import make_generator
-from weightspace.zoo.tasks import Run, Task
+from weightspace.zoo.tasks import Run, Task, at_least_single
 
 _GRAVITY, _CART, _POLE, _HALF, _FORCE, _TICK = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
 HORIZON = 200
@@ -71,7 +71,7 @@ class CartPole(Task):
         generator, seen = make_generator("play", step), []
         carts, age = self.state["carts"], self.state["age"]
         for _ in range(self.ticks):
-            logits = run(carts, own=True)[..., :2].float()
+            logits = at_least_single(run(carts, own=True)[..., :2])
             right = (self._noise(generator) < logits.softmax(-1)[..., 1]).long()
             after, fell = push_cart(carts, right)
             age = age + 1
@@ -86,7 +86,7 @@ class CartPole(Task):
         """Return each network's policy, value and entropy loss on fresh play."""
         seen = self._play(run, step)
         carts = torch.cat([seen["carts"], self.state["carts"][:, None]], 1)
-        out = run(carts.flatten(1, 2), own=True).float().view(*carts.shape[:3], 3)
+        out = at_least_single(run(carts.flatten(1, 2), own=True)).view(*carts.shape[:3], 3)
         value = out[..., 2] * 20  # returns reach 1 / (1 - 0.95) = 20
         target = self._advantage(seen, value.detach())
         logp = out[:, :-1, :, :2].log_softmax(-1)

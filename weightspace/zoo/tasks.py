@@ -35,6 +35,11 @@ class Task(ABC):
         """Return properties of each network, by name."""
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """Return `x` in single precision, or double where it is: losses are never taken in half."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def example_losses(outputs: Tensor, y: Tensor) -> Tensor:
     """Return the loss of each example of each network: cross-entropy for labels, squared error for values.
 
@@ -42,7 +47,7 @@ def example_losses(outputs: Tensor, y: Tensor) -> Tensor:
         outputs: `(models, examples, ..., classes or values)`.
         y: Labels `(examples, ...)`, or values `(models, examples, ..., values)`.
     """
-    outputs = outputs.float()
+    outputs = at_least_single(outputs)
     if y.is_floating_point():
         return (outputs - y).square().flatten(2).mean(-1)
     labels = y.expand(len(outputs), *y.shape)
