@@ -97,7 +97,7 @@ ARCHITECTURES = {
         {"width1": SMALL, "width2": SMALL, "width3": SMALL, "hidden": SMALL},
     ),
     "resnet20": Architecture(
-        ResNet, floats(3, 8, 8), {"width": 16, "blocks": 3, "classes": 10}, {"width": (4, 8), "blocks": (1, 2)}
+        ResNet, floats(3, 8, 8), {"width": 16, "blocks": 3, "classes": 10}, {"width": (4, 8), "blocks": (1,)}
     ),
     "mobilenet": Architecture(
         MobileNet,
@@ -146,7 +146,7 @@ ARCHITECTURES = {
         Llama,
         tokens(6),
         {"vocab": 11, "width": 6, "kv_heads": 2, "groups": 3, "head_dim": 4, "hidden": 10, "depth": 2},
-        {"width": SMALL, "kv_heads": (2, 3), "groups": (2, 3), "head_dim": (2, 4), "hidden": SMALL, "depth": (1, 2)},
+        {"width": SMALL, "kv_heads": (2, 3), "groups": (2, 3), "head_dim": (4, 6), "hidden": SMALL, "depth": (1, 2)},
     ),
     "transformer_encoder": Architecture(
         transformer_encoder,

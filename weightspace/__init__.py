@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from weightspace.graph.axes import Axis, Block, ParameterGraph, Stage
     from weightspace.graph.build import build_graph
     from weightspace.graph.check import check_graph
-    from weightspace.graph.fold import fold_batch_norm
     from weightspace.graph.infer import infer_graph
-    from weightspace.graph.pyg import to_pyg
-    from weightspace.graph.symmetry.align import align
-    from weightspace.graph.symmetry.canonical import canonicalise
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale
     from weightspace.graph.trace import trace_graph
@@ -48,10 +44,6 @@ _HOME = {
     # its symmetries
     "relabel": "graph.symmetry.relabel",
     "rescale": "graph.symmetry.rescale",
-    "canonicalise": "graph.symmetry.canonical",
-    "align": "graph.symmetry.align",
-    "fold_batch_norm": "graph.fold",
-    "to_pyg": "graph.pyg",
     # running it
     "from_module": "execute.module",
     "to_module": "execute.module",
@@ -61,7 +53,7 @@ _HOME = {
     "LatentTable": "latents.table",
 }
 
-__all__ = list(_HOME)  # noqa: PLE0604
+__all__ = list(_HOME)
 __version__ = "0.1.0"
 
 

@@ -86,8 +86,8 @@ class Slot:
 @dataclass(frozen=True)
 class Node:
     """One operation: `op` is the full name of an overload, `aten.addmm.default`, or one of `SIZES` on plain numbers.
-    An operation outside of the allow-list is kept as `unknown.NAME`: it can be traced (it fixes what it touches), not run.
 
+    An operation outside of the allow-list is kept as `unknown.NAME`: it fixes what it touches, and can't be run.
     Args and kwargs hold literals and `Ref`s. `values` has one entry a result, None where a result is not a tensor.
     """
 

@@ -99,6 +99,11 @@ def reduce(state: State, node: Node, x: Tracked, dims: Any = None, *rest: Any, *
     return (result,) * len(node.values) if several else result
 
 
+def length(state: State, node: Node, x: Tracked, order: Any = 2, dims: Any = None, *rest: Any, **named: Any) -> Any:
+    """A vector norm over some dimensions."""
+    return reduce(state, node, x, dims, *rest, **named)
+
+
 def choose(state: State, node: Node, x: Tracked, dim: Any = None, *rest: Any, **named: Any) -> Any:
     """Reductions that tell a position: its number has a meaning, so the order is fixed."""
     for d in _reduced(x, dim if isinstance(dim, int) else None):
@@ -138,7 +143,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "aten.any.dim": reduce,
     "aten.any.dims": reduce,
     "aten.logsumexp.default": reduce,
-    "aten.linalg_vector_norm.default": reduce,
+    "aten.linalg_vector_norm.default": length,
     "aten.argmax.default": choose,
     "aten.argmin.default": choose,
     "aten.max.dim": choose,

@@ -141,10 +141,17 @@ def pad(state: State, node: Node, x: Tracked, widths: tuple[int, ...], *_: Any) 
     return state.derive(terms, x)
 
 
+def _varying(x: Tracked, dim: int) -> Tracked:
+    """Give a dimension of equal values units of its own, for it will vary once a piece is overwritten."""
+    d = dim % len(x.terms)
+    return replace(x, terms=tuple(fresh(t) if i == d else t for i, t in enumerate(x.terms)))
+
+
 def slice_scatter(
     state: State, node: Node, x: Tracked, source: Tracked, dim: int = 0, start: int | None = None, *rest: Any
 ) -> Tracked:
     """A piece of one dimension overwritten."""
+    x = _varying(x, dim)
     piece = slice_(state, node, x, dim, start, *rest)
     terms = [tie(fresh(t), s, f"{node.op} writes unlike parts") for t, s in zip(piece.terms, source.terms, strict=True)]
     d = dim % len(terms)
@@ -154,6 +161,7 @@ def slice_scatter(
 
 def select_scatter(state: State, node: Node, x: Tracked, source: Tracked, dim: int, index: int) -> Tracked:
     """One position of one dimension overwritten."""
+    x = _varying(x, dim)
     piece = select(state, node, x, dim, index)
     kept = [tie(t, s, f"{node.op} writes unlike parts") for t, s in zip(piece.terms, source.terms, strict=True)]
     kept.insert(dim % len(x.terms), x.terms[dim])

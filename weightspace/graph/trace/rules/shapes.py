@@ -83,6 +83,11 @@ def expand(state: State, node: Node, x: Tracked, *_: Any, **__: Any) -> Tracked:
     return _pick(x, kept, terms)
 
 
+def copy(state: State, node: Node, x: Tracked, source: Tracked, *_: Any) -> Tracked:
+    """A tensor overwritten as a whole: what is left is its new content."""
+    return expand(state, node, source)
+
+
 def repeat(state: State, node: Node, x: Tracked, repeats: tuple[int, ...]) -> Tracked:
     """Whole copies after one another along some dimensions."""
     old = [UNIT] * (len(repeats) - len(x.terms)) + list(x.terms)
@@ -203,6 +208,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "aten.squeeze.dim": squeeze,
     "aten.squeeze.dims": squeeze,
     "aten.expand.default": expand,
+    "aten.copy.default": copy,
     "aten.repeat.default": repeat,
     "aten.view.default": view,
     "aten._unsafe_view.default": view,
