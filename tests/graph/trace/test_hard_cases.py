@@ -189,7 +189,7 @@ CASES = {
         images,
         5,
     ),
-    "in-place write": (in_place, {"a": (linear, 5, 4), "out": (linear, 7, 3)}, rows, 7),
+    "in-place write": (in_place, {"a": (linear, 5, 4), "out": (linear, 7, 3)}, rows, 2 + 4),
     "prelu": (prelu, {"inp": (linear, 5, 7), "act": (nn.PReLU, 7), "out": (linear, 7, 3)}, rows, 7),
     "one channel picked": (channel_pick, {"inp": (linear, 5, 7), "out": (linear, 7, 1)}, rows, 7 - 1),
     "upsampling": (

@@ -29,14 +29,7 @@ MOST_NUMBERS = 2**40
 SIZES: Mapping[str, Callable[..., int]] = MappingProxyType(
     {f"size.{name}": getattr(operator, name) for name in ("add", "sub", "mul", "floordiv", "mod", "neg")}
 )
-_BESIDE_CORE = frozenset(
-    {
-        "aten.lift_fresh_copy.default",
-        "aten.repeat_interleave.self_int",
-        "aten.outer.default",
-        "aten.linalg_vector_norm.default",
-    }
-)
+_BESIDE_CORE = frozenset({"aten.lift_fresh_copy.default", "aten.linalg_vector_norm.default"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _UNKNOWN = re.compile(r"unknown\.[A-Za-z0-9_.:]{1,160}")
 _OPERATOR = re.compile(r"aten\.([A-Za-z0-9_]{1,80})\.([A-Za-z0-9_]{1,40})")
