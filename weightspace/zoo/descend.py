@@ -48,7 +48,7 @@ def _prune(descent: Descent) -> Stacked:
     def cut(tensor: Tensor) -> Tensor:
         size = tensor.flatten(1).abs()
         count = int(descent.options["share"] * size.shape[1])
-        gone = torch.zeros_like(size, dtype=torch.bool).scatter(1, size.argsort(1, stable=True)[:, :count], True)
+        gone = torch.zeros_like(size, dtype=torch.bool).scatter(1, size.argsort(dim=1, stable=True)[:, :count], True)
         return tensor.masked_fill(gone.view_as(tensor), 0.0)
 
     return _each_matrix(descent, cut)

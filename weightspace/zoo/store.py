@@ -60,7 +60,7 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -137,7 +137,7 @@ class Population:
         places = [self._read(row, shapes) for row in rows.to_dict("records")]
         return {name: torch.stack([tensors[name] for tensors in places]) for name in shapes}
 
-    def _read(self, row: Mapping[str, Any], names: Sequence[str] | Mapping[str, Any]) -> dict[str, Tensor]:
+    def _read(self, row: Mapping[Any, Any], names: Sequence[str] | Mapping[str, Any]) -> dict[str, Tensor]:
         path = self.folder / SHARDS / str(row["shard"])
         try:
             with safe_open(path, framework="pt") as shard:
@@ -207,15 +207,17 @@ def append_parts(folder: str | Path, shard: str, parts: Sequence[Part]) -> Popul
         ZooError: An id is there already, or the disk is full; the population stays as it was.
     """
     folder = Path(folder)
-    tables, tensors, known = [], {}, {}
+    tables: list[pa.Table] = []
+    tensors: dict[str, Tensor] = {}
+    known: dict[str, Any] = {}
     for number, part in enumerate(parts):
         group = f"{number:04d}"
         kind = hashlib.sha256(json.dumps(part.architecture, sort_keys=True).encode()).hexdigest()[:12]
         known[kind] = dict(part.architecture)
         tensors |= {f"{group}/{name}": tensor.contiguous() for name, tensor in part.tensors.items()}
         each = [hash_tensors({n: t[i] for n, t in part.tensors.items()}) for i in range(len(part.rows))]
-        where = {"shard": shard, "group": group, "row": range(len(part.rows)), "sha256": each, "architecture": kind}
-        tables.append(_as_table(part.rows.assign(**where)))
+        where: dict[str, Any] = {"shard": shard, "group": group, "row": range(len(part.rows)), "sha256": each}
+        tables.append(_as_table(part.rows.assign(**where, architecture=kind)))
     write_whole(folder / SHARDS / shard, lambda path: save_file(tensors, path))
     return _extend(folder, pa.concat_tables(tables, promote_options="permissive"), known)
 

@@ -56,9 +56,8 @@ class StackTraining:
         self.layout = Layout.of(module)
         self.weights, self.buffers = self._start(start)
         self.alive = torch.ones(len(runs), dtype=torch.bool, device=self.device)
-        self.update = StackedUpdate(
-            *([run[key] for run in runs] for key in ("optimizer", "learning_rate", "weight_decay")), self.weights
-        )
+        optimizers, rates, decays = ([r[key] for r in runs] for key in ("optimizer", "learning_rate", "weight_decay"))
+        self.update = StackedUpdate(optimizers, rates, decays, self.weights)
         self._drops = [(n, m) for n, m in module.named_modules() if isinstance(m, Dropout)]
         self._rates = torch.tensor([round(256 * run["dropout"]) for run in runs], dtype=torch.uint8).to(self.device)
         self._phases = torch.tensor([mix_seed("phase", run["seed"]) % 2**40 for run in runs])

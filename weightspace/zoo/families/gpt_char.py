@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class GPT(nn.Module):
     Source: Radford et al. (2019), "Language models are unsupervised multitask learners", section 2.3.
     """
 
-    def __init__(self, signature: Signature, *, width: int, depth: int, heads: int, **block: bool | str):
+    def __init__(self, signature: Signature, *, width: int, depth: int, heads: int, **block: Any):
         super().__init__()
         self.characters = nn.Embedding(signature.outputs, width)
         self.positions = nn.Parameter(torch.zeros(signature.inputs[0], width))

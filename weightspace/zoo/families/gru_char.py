@@ -14,11 +14,12 @@ class GRU(nn.GRU):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Return the states `(texts, places, width)` for inputs `(texts, places, fan_in)`, starting from zero."""
-        gates = x @ self.weight_ih_l0.T + self.bias_ih_l0
+        weight_ih, weight_hh, bias_ih, bias_hh = self.all_weights[0]
+        gates = x @ weight_ih.T + bias_ih
         h, states = torch.zeros_like(gates[:, 0, : self.hidden_size]), []
         for step in gates.unbind(1):
             reset, update, new = step.chunk(3, -1)
-            own_reset, own_update, own_new = (h @ self.weight_hh_l0.T + self.bias_hh_l0).chunk(3, -1)
+            own_reset, own_update, own_new = (h @ weight_hh.T + bias_hh).chunk(3, -1)
             keep = torch.sigmoid(update + own_update)
             h = keep * h + (1 - keep) * torch.tanh(new + torch.sigmoid(reset + own_reset) * own_new)
             states.append(h)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class ViT(nn.Module):
     Source: Beyer et al. (2022), "Better plain ViT baselines for ImageNet-1k" (mean pool in place of a class token).
     """
 
-    def __init__(self, signature: Signature, *, width: int, depth: int, heads: int, patch: int, **block: bool | str):
+    def __init__(self, signature: Signature, *, width: int, depth: int, heads: int, patch: int, **block: Any):
         super().__init__()
         channels, height, breadth = signature.inputs
         if height % patch or breadth % patch:

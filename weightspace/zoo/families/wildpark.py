@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +28,14 @@ class WildPark(nn.Module):
         *,
         depth: int,
         dropout: bool = False,
-        **layers: Sequence[int] | Sequence[str],
+        **layers: Sequence[Any],
     ):
         super().__init__()
         for name in ("channels", "kernels", "activations", "skips"):
             if len(layers[name]) != depth:
                 raise ValueError(f"{name} must have one value for each of {depth} layers, not {layers[name]}")
         widths = [signature.inputs[0], *layers["channels"]]
-        self.skips = tuple(layers["skips"])
+        self.skips: tuple[int, ...] = tuple(layers["skips"])
         late = [(i, source) for i, source in enumerate(self.skips) if not -1 <= source < max(i - 1, 0)]
         if late:
             raise ValueError(f"skips {late} (layer, source) must come from an earlier, not adjacent layer, or be -1")
