@@ -1,0 +1,143 @@
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from weightspace.errors import DataError
+from weightspace.zoo.control import push_cart
+from weightspace.zoo.data import SKLEARN, load_dataset
+from weightspace.zoo.plan import make_task
+from weightspace.zoo.recipe import parse_recipe
+from weightspace.zoo.text import CHARACTERS, encode_text, spell_number, write_sums
+
+
+@pytest.mark.parametrize("name", SKLEARN)
+def test_rows_of_scikit_learn_are_split_once(name):
+    data = load_dataset(name)
+    assert len(data.x_test) == (len(data.x) + len(data.x_test)) // 5
+    assert set(data.y.tolist()) == set(range(data.outputs))
+    if data.x.ndim == 2:
+        torch.testing.assert_close(data.x.mean(0), torch.zeros(data.x.shape[1]), atol=1e-4, rtol=0)
+
+
+def write_arrays(folder, name, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.integers(0, 256, (20, 1, 5, 5)).astype(np.uint8),
+        "y_train": np.arange(20) % 3,
+        "x_test": rng.integers(0, 256, (6, 1, 5, 5)).astype(np.uint8),
+        "y_test": np.arange(6) % 3,
+    } | changes
+    np.savez(folder / f"{name}.npz", **arrays)
+    return arrays
+
+
+def test_images_span_minus_one_to_one(tmp_path):
+    arrays = write_arrays(tmp_path, "a")
+    data = load_dataset("a", str(tmp_path))
+    np.testing.assert_allclose(data.x.numpy(), arrays["x_train"] / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({"x_train": np.zeros((20, 25), np.uint8)}, r"x_train is uint8 \(20, 25\); images must be uint8"),
+        ({"x_test": np.zeros((6, 1, 5, 5))}, "x_test is float64"),
+        ({"y_train": np.arange(19) % 3}, "20 train inputs but 19 labels"),
+        ({"y_test": np.array([0, 1, 2, 3, 0, 1])}, "test labels run from 0 to 3; they must lie in 0 .. 2"),
+        ({"y_train": np.arange(20) - 1}, "labels run from -1"),
+        ({"x_test": np.zeros((6, 1, 5, 6), np.uint8)}, r"train inputs are \(1, 5, 5\), test inputs \(1, 5, 6\)"),
+    ],
+)
+def test_wrong_arrays_are_named(changes, text, tmp_path):
+    write_arrays(tmp_path, "wrong", **changes)
+    with pytest.raises(DataError, match=f"'wrong'.*{text}"):
+        load_dataset("wrong", str(tmp_path))
+
+
+def test_a_missing_file_array_or_damaged_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=re.escape(f"no file {tmp_path / 'none.npz'}")):
+        load_dataset("none", str(tmp_path))
+    np.savez(tmp_path / "part.npz", x_train=np.zeros(3))
+    with pytest.raises(DataError, match=r"part\.npz: dataset 'part'"):
+        load_dataset("part", str(tmp_path))
+    (tmp_path / "junk.npz").write_bytes(b"PK\x03\x04 no zip")
+    with pytest.raises(DataError, match=r"junk\.npz"):
+        load_dataset("junk", str(tmp_path))
+
+
+def test_jpeg_files_laid_end_to_end_are_decoded(tmp_path):
+    files, colours = [], [(200, 30, 90), (10, 250, 40), (0, 0, 255)]
+    for colour in colours:
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8), colour).save(buffer, "JPEG", quality=95)
+        files.append(buffer.getvalue())
+    both = {}
+    for split in ("train", "test"):
+        both |= {f"jpeg_{split}": np.frombuffer(b"".join(files), np.uint8), f"y_{split}": np.arange(3)}
+        both |= {f"offset_{split}": np.cumsum([0, *map(len, files)])}
+    np.savez(tmp_path / "jpeg.npz", **both)
+    colour = load_dataset("jpeg", str(tmp_path)).x.mean((2, 3))
+    torch.testing.assert_close((colour + 1) * 127.5, torch.tensor(colours).float(), atol=4, rtol=0)
+    grey = (load_dataset("jpeg+grey", str(tmp_path)).x.mean((1, 2, 3)) + 1) * 127.5
+    luma = torch.tensor(colours).float() @ torch.tensor([0.299, 0.587, 0.114])
+    torch.testing.assert_close(grey, luma, atol=4, rtol=0)
+
+
+def test_tabular_sets_keep_their_own_split(tmp_path):
+    x, test = np.arange(20, dtype=np.float32).reshape(10, 2), np.arange(10) % 5 == 0
+    np.savez(tmp_path / "tabular.npz", **{"s/x": x, "s/y": np.arange(10) % 2, "s/is_test": test, "t/x": x})
+    data = load_dataset("tabular/s", str(tmp_path))
+    assert len(data.x) == 8 and len(data.x_test) == 2
+    torch.testing.assert_close(data.x.std(0, correction=0), torch.ones(2))
+
+
+def test_the_real_sets_have_their_known_counts(shared_datasets):
+    mnist, grey = load_dataset("mnist", str(shared_datasets)), load_dataset("tabular/vowel", str(shared_datasets))
+    assert (len(mnist.x), len(mnist.x_test), mnist.outputs) == (60_000, 10_000, 10)
+    assert ((mnist.x.mean() + 1) * 127.5).item() == pytest.approx(33.32, abs=0.01)
+    assert (len(grey.x) + len(grey.x_test), grey.outputs) == (990, 11)
+
+
+def test_sums_are_true_and_spelled():
+    text = write_sums(2000)
+    assert spell_number(100) == "one hundred" and spell_number(71) == "seventy-one"
+    words = {spell_number(i): i for i in range(200)}
+    for line in text.strip().split("\n")[:50]:
+        left, right = re.split(" is | leaves ", line.rstrip("."))
+        a, sign, b = re.split(" (plus|less) ", left)
+        assert words[right] == words[a] + (1 if sign == "plus" else -1) * words[b]
+    assert "".join(CHARACTERS[i] for i in encode_text(text).tolist()) == text
+    data = load_dataset("sums")
+    assert torch.equal(data.x[:, 1:], data.y[:, :-1])
+
+
+def test_fractions_nest_and_epochs_see_each_example_once():
+    def task_of(fraction):
+        sample = {"dataset": "digits", "train_fraction": fraction}
+        recipe = parse_recipe(
+            {"name": "a", "family": "mlp", "runs": 1, "snapshots": [1], "sample": sample, "batch_size": 8}
+        )
+        return make_task(recipe, [recipe.draw_run(0)], data_dir=None, device="cpu")
+
+    small, large = task_of(0.1), task_of(0.5)
+    assert set(small.subset.tolist()) < set(large.subset.tolist())
+    seen = torch.cat([small._indices(step) for step in range(small.steps_per_epoch)]).tolist()
+    assert len(seen) == len(set(seen)) and set(seen) <= set(small.subset.tolist())
+
+
+def test_a_balanced_pole_falls_the_way_it_leans():
+    leaning = torch.tensor([[0.0, 0.0, 0.05, 0.0], [0.0, 0.0, -0.05, 0.0]], dtype=torch.float64)
+    after, _ = push_cart(leaning, torch.tensor([0, 1]))
+    torch.testing.assert_close(after[0], -after[1])  # mirror images
+    for _ in range(200):
+        leaning, fell = push_cart(leaning, torch.tensor([0, 1]))
+    assert fell.all()
+    # one push from rest by hand: 10 / 1.1 m/s^2, turn = -push / (0.5 (4/3 - 0.1/1.1))
+    still, _ = push_cart(torch.zeros(1, 4, dtype=torch.float64), torch.tensor([1]))
+    turn = -(10 / 1.1) / (0.5 * (4 / 3 - 0.1 / 1.1))
+    assert still[0, 3].item() == pytest.approx(0.02 * turn)
+    assert still[0, 1].item() == pytest.approx(0.02 * (10 / 1.1 - 0.05 * turn / 1.1))

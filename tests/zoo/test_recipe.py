@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.zoo.families_table import small_recipe
+from weightspace.errors import RecipeError
+from weightspace.zoo.data import Dataset, load_dataset
+from weightspace.zoo.plan import group_key, make_module, plan_jobs
+from weightspace.zoo.recipe import load_recipe, parse_recipe
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "model_zoo" / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"colour": 1}, r"unknown keys \['colour'\]"),
+        ({"family": "vgg"}, "family is 'vgg'; it must be one of"),
+        ({"runs": 0}, "runs is 0; it must be a whole number above 0"),
+        ({"snapshots": [3, 1]}, r"snapshots is \[3, 1\]; it must be a rising list"),
+        ({"storage": "int8"}, "storage is 'int8'; it must be fp16 or fp32"),
+        ({"sample": {"learning_rate": 0.1}}, "sample.dataset is missing"),
+        ({"sample": {"dataset": "digits", "momentum": 1}}, "sample.momentum is not known"),
+        ({"sample": {"dataset": "digits", "dropout": {"uniform": [0, 1.5]}}}, "sample.dropout can be 1.5; it must be"),
+        ({"sample": {"dataset": "digits", "optimizer": "lion"}}, "sample.optimizer can be 'lion'"),
+        ({"sample": {"dataset": "digits", "learning_rate": {"log_uniform": [0, 1]}}}, "0 < low <= high"),
+        (
+            {"sample": {"dataset": "digits", "learning_rate": {"gauss": [0, 1]}}},
+            "sample.learning_rate: .* no distribut",
+        ),
+        ({"tree": {"a": {"prune": "b"}}}, "tree: a: prune of .*parents are"),
+        ({"tree": {"a": {"finetune": "root", "shift": "rain"}}}, "shift 'rain' is not known"),
+    ],
+)
+def test_a_wrong_recipe_names_file_key_and_value(change, text, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(small_recipe("mlp") | change))
+    with pytest.raises(RecipeError, match=f"wrong.yaml: .*{text}"):
+        load_recipe(path)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(RecipeError, match=r"nowhere\.yaml: cannot be read"):
+        load_recipe("nowhere.yaml")
+
+
+def test_a_family_that_does_not_fit_its_data_is_named():
+    recipe = parse_recipe(small_recipe("smallcnn", sample={"dataset": "digits"}))
+    with pytest.raises(RecipeError, match=r"'smallcnn' .* does not fit .*at least 15 x 15 pixels"):
+        make_module(recipe, recipe.draw_run(0), load_dataset("digits").signature)
+
+
+def test_a_run_does_not_depend_on_how_many_there_are():
+    few, many = parse_recipe(small_recipe("mlp")), parse_recipe(small_recipe("mlp", runs=9))
+    assert few.draw_run(3) == many.draw_run(3)
+    assert few.draw_run(3) != few.draw_run(2)
+
+
+def test_values_stay_in_their_bounds_and_cases():
+    rates = {"given": {"optimizer": {"sgd": {"log_uniform": [0.1, 1.0]}, "adam": {"log_uniform": [1e-4, 1e-3]}}}}
+    sample = {"dataset": "digits", "optimizer": {"choice": ["sgd", "adam"]}, "learning_rate": rates}
+    runs = [parse_recipe(small_recipe("mlp", sample=sample)).draw_run(i) for i in range(200)]
+    for run in runs:
+        low, high = (0.1, 1.0) if run["optimizer"] == "sgd" else (1e-4, 1e-3)
+        assert low <= run["learning_rate"] <= high
+    assert 60 < sum(run["optimizer"] == "sgd" for run in runs) < 140
+
+
+def test_skips_come_from_earlier_layers_that_are_not_adjacent():
+    recipe = load_recipe("wildpark")
+    for i in range(100):
+        run = recipe.draw_run(i)
+        assert len(run["skips"]) == run["depth"] == len(run["channels"])
+        assert all(-1 <= source < max(layer - 1, 0) for layer, source in enumerate(run["skips"]))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_plans_all_its_runs_in_equal_groups(path):
+    recipe = load_recipe(path)
+    jobs = plan_jobs(recipe)
+    groups = [group for job in jobs for group in job]
+    assert sorted(run["run"] for group in groups for run in group) == list(range(recipe.runs))
+    assert all(len({group_key(recipe, run) for run in group}) == 1 for group in groups)
+    assert all(sum(map(len, job)) <= recipe.stack for job in jobs)
+    assert recipe.name == path.stem and isinstance(load_dataset("digits"), Dataset)

@@ -1,0 +1,113 @@
+import pandas as pd
+import pytest
+import torch
+
+from weightspace import zoo
+from weightspace.errors import ZooError
+from weightspace.zoo.store import Part, append_parts, describe_shapes, hash_tensors, merge_populations
+
+
+def make_part(start, count=3, width=4):
+    generator = torch.Generator().manual_seed(start)
+    tensors = {
+        "w": torch.randn(count, width, 2, generator=generator).half(),
+        "b": torch.randn(count, width, generator=generator),
+        "steps": torch.arange(count),
+    }
+    rows = pd.DataFrame({"id": [f"p/{start + i}" for i in range(count)], "run": range(start, start + count)})
+    rows = rows.assign(accuracy=[i / 10 for i in range(count)], note="x")
+    return Part(rows, tensors, {"shapes": describe_shapes(tensors)})
+
+
+@pytest.fixture
+def population(tmp_path):
+    append_parts(tmp_path / "a", "0.safetensors", [make_part(0), make_part(10, width=5)])
+    return append_parts(tmp_path / "a", "1.safetensors", [make_part(20)])
+
+
+def test_what_was_written_is_read_back_bit_for_bit(population):
+    assert len(population) == 9 and population.verify() == 9
+    for part in (make_part(0), make_part(10, width=5), make_part(20)):
+        rows = population.frame(where=[("run", ">=", part.rows["run"].min()), ("run", "<=", part.rows["run"].max())])
+        for name, tensor in population.stack(rows).items():
+            assert torch.equal(tensor, part.tensors[name]) and tensor.dtype == part.tensors[name].dtype
+        checkpoint = population.checkpoint(part.rows["id"][1])
+        assert all(torch.equal(checkpoint.tensors[n], t[1]) for n, t in part.tensors.items())
+
+
+def test_filters_read_no_weights(population):
+    for shard in (population.folder / "shards").iterdir():
+        shard.unlink()
+    assert sorted(zoo.load(population.folder).frame(["id"], where=[("accuracy", ">", 0.15)])["id"]) == [
+        "p/12",
+        "p/2",
+        "p/22",
+    ]
+
+
+def test_a_missing_shard_is_named_and_the_others_stay_usable(population):
+    (population.folder / "shards" / "1.safetensors").unlink()
+    with pytest.raises(ZooError, match=r"1\.safetensors: missing or not readable"):
+        population.checkpoint("p/20")
+    assert population.checkpoint("p/0").tensors["b"].shape == (4,)
+
+
+def test_an_altered_shard_is_named(population):
+    path = population.folder / "shards" / "0.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ZooError, match=r"0\.safetensors: the weights of p/1[0-2] are not those of the manifest"):
+        population.verify()
+
+
+def test_a_damaged_manifest_is_named(population):
+    path = population.folder / "manifest.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ZooError, match=r"manifest\.parquet: cannot be read"):
+        zoo.load(population.folder)
+
+
+def test_ids_are_there_once(population):
+    with pytest.raises(ZooError, match=r"ids \['p/0', 'p/1', 'p/2'\] are there already"):
+        append_parts(population.folder, "2.safetensors", [make_part(0)])
+    assert len(zoo.load(population.folder)) == 9 and population.verify() == 9
+
+
+def test_merging_keeps_every_checkpoint(population, tmp_path):
+    other = append_parts(
+        tmp_path / "b",
+        "0.safetensors",
+        [
+            make_part(30).__class__(
+                make_part(30).rows.assign(colour="red"), make_part(30).tensors, make_part(30).architecture
+            )
+        ],
+    )
+    both = merge_populations(tmp_path / "both", [population, other])
+    assert both.verify() == 12
+    assert both.checkpoint("p/31").tensors["b"].equal(make_part(30).tensors["b"][1])
+    assert both.frame()["colour"].isna().sum() == 9
+
+
+def test_several_architectures_are_not_stacked(population):
+    with pytest.raises(ZooError, match="9 rows of 2 architectures"):
+        population.stack(population.frame())
+    assert sorted(len(rows) for rows, _ in population.batches(population.frame())) == [3, 6]
+
+
+def test_names_and_places_are_told_apart(population, tmp_path):
+    with pytest.raises(ZooError, match="no checkpoint 'p/99'"):
+        population.checkpoint("p/99")
+    with pytest.raises(ZooError, match=r"no columns \['loss'\]"):
+        population.frame(["loss"])
+    with pytest.raises(ZooError, match="so it is no population"):
+        zoo.load(tmp_path / "nowhere")
+    with pytest.raises(ZooError, match="known by its shapes alone"):
+        population.module(population.frame()["architecture"].iloc[0])
+
+
+def test_the_hash_sees_names_dtypes_and_shapes():
+    a = torch.zeros(4)
+    seen = [{"a": a}, {"b": a}, {"a": a.view(2, 2)}, {"a": a.int()}]
+    assert len({hash_tensors(tensors) for tensors in seen}) == 4
