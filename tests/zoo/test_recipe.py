@@ -30,6 +30,7 @@ RECIPES = sorted((Path(__file__).resolve().parents[2] / "model_zoo" / "recipes")
             "sample.learning_rate: .* no distribut",
         ),
         ({"tree": {"a": {"prune": "b"}}}, "tree: a: prune of .*parents are"),
+        ({"tree": {"a": {"prune": "root", "share": 2}}}, "share is 2; it must be a number in"),
         ({"tree": {"a": {"finetune": "root", "shift": "rain"}}}, "shift 'rain' is not known"),
     ],
 )

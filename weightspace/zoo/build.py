@@ -105,7 +105,7 @@ class Build:
         shifts = {"root": "none"}
         for name, node in self.recipe.tree.items():
             shifts[name] = node.options.get("shift", shifts[node.parents[0]])
-            stage = _Stage(name, node, shifts[name], (node.options.get("epochs", 0.0),))
+            stage = _Stage(name, node, shifts[name], (float(node.options.get("epochs", 0)),))
             (part,) = self._train(f"{key}-{name}", group, stage, [parts[parent] for parent in node.parents])
             parts[name] = part
             yield part

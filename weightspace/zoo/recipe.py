@@ -154,7 +154,8 @@ class Recipe:
                 drawn[key] = distribution.draw(rng, drawn)
             except RecipeError as error:
                 raise RecipeError(f"{self.source}: sample.{key}: {error}") from error
-        return {"run": number, "seed": seed} | defaults | drawn
+        numbers = {k: float(v) for k, v in drawn.items() if k in HYPERPARAMETERS and HYPERPARAMETERS[k].low is not None}
+        return {"run": number, "seed": seed} | defaults | drawn | numbers
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -24,6 +24,8 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "relabel": {},
 }
 
+RANGES = {"epochs": (0.0, 10_000.0), "share": (0.0, 1.0), "bits": (2.0, 16.0)}
+
 
 @dataclass(frozen=True)
 class TreeNode:
@@ -61,6 +63,10 @@ def read_tree(content: Any) -> dict[str, TreeNode]:
     return nodes
 
 
+def _is_within(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
 def _read_node(name: str, spec: Any) -> TreeNode:
     found = [op for op in OPERATIONS if isinstance(spec, dict) and op in spec]
     if len(found) != 1:
@@ -74,5 +80,8 @@ def _read_node(name: str, spec: Any) -> TreeNode:
         raise RecipeError(f"{name}: unknown options {unknown}, missing {missing}; {operation} takes {sorted(allowed)}")
     if options.get("shift", "none") not in SHIFTS:
         raise RecipeError(f"{name}: shift {options['shift']!r} is not known; there are {sorted(SHIFTS)}")
+    wrong = [k for k, v in options.items() if k in RANGES and not _is_within(v, *RANGES[k])]
+    if wrong:
+        raise RecipeError(f"{name}: {wrong[0]} is {options[wrong[0]]!r}; it must be a number in {RANGES[wrong[0]]}")
     parents = spec[operation]
     return TreeNode(operation, tuple(parents) if isinstance(parents, list) else (parents,), options)
