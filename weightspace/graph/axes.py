@@ -230,25 +230,31 @@ class ParameterGraph:
         consumed = {name for stage in self.stages for name in stage.reads}
         return frozenset(leaf.axis for term in terms for leaf in leaves(term)) | consumed
 
-    def is_understood(self, block: Block) -> bool:
-        """Whether each axis is input, output, fixed for a stated reason, or has both a writer and a reader."""
-        return block.kind != "opaque" and all(self._is_settled(self.axes[name]) for name in block.axes)
+    def obstacles(self, block: Block) -> tuple[str, ...]:
+        """What keeps a block from being understood, in words; nothing if it is.
 
-    def _is_settled(self, axis: Axis) -> bool:
-        if axis.role == "fixed":
-            return bool(axis.reason)
-        return axis.role != "hidden" or (axis.name in self.written and axis.name in self.read)
+        It is understood if each axis is input, output, fixed for a stated reason, or has both a writer and a reader.
+        """
+        if block.kind == "opaque":
+            return ("no layer kind fits its name and shape",)
+        return tuple(why for name in block.axes if (why := self._unsettled(self.axes[name])))
+
+    def _unsettled(self, axis: Axis) -> str:
+        if axis.role == "fixed" and not axis.reason:
+            return f"axis {axis.name!r} is fixed for no known reason"
+        missing = [word for word, found in (("writes", self.written), ("reads", self.read)) if axis.name not in found]
+        return f"nothing {' or '.join(missing)} axis {axis.name!r}" if axis.role == "hidden" and missing else ""
 
     @property
     def opaque(self) -> tuple[str, ...]:
         """Names of the tensors that are not understood."""
-        return tuple(b.tensor for b in self.blocks.values() if not self.is_understood(b))
+        return tuple(b.tensor for b in self.blocks.values() if self.obstacles(b))
 
     @property
     def understood(self) -> float:
         """Share of all weights that lie in understood blocks, 0 to 1."""
         total = sum(b.size for b in self.blocks.values())
-        return sum(b.size for b in self.blocks.values() if self.is_understood(b)) / total if total else 1.0
+        return sum(b.size for b in self.blocks.values() if not self.obstacles(b)) / total if total else 1.0
 
     @property
     def units(self) -> int:

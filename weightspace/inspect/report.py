@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightspace.checkpoint.header import Header
-from weightspace.graph.axes import Axis, Block, ParameterGraph
+from weightspace.graph.axes import Axis, ParameterGraph
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Report:
     @property
     def opaque(self) -> dict[str, str]:
         """Tensors that are not understood, by name, each with the reason."""
-        return {name: _why_opaque(self.graph, self.graph.blocks[name]) for name in self.graph.opaque}
+        return {name: "; ".join(self.graph.obstacles(self.graph.blocks[name])) for name in self.graph.opaque}
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON's types; keys are stable."""
@@ -89,17 +89,3 @@ def _tensor(report: Report, name: str) -> dict[str, Any]:
         "view": block.view if block else "",
         "axes": list(block.axes) if block else [],
     }
-
-
-def _why_opaque(graph: ParameterGraph, block: Block) -> str:
-    """First thing that keeps a block from being understood; mirrors `ParameterGraph.is_understood`."""
-    if block.kind == "opaque":
-        return "no layer kind fits its name and shape"
-    reasons = []
-    for axis in (graph.axes[name] for name in block.axes):
-        if axis.role == "fixed" and not axis.reason:
-            reasons.append(f"axis {axis.name!r} is fixed for no known reason")
-        missing = [word for word, found in (("writes", graph.written), ("reads", graph.read)) if axis.name not in found]
-        if axis.role == "hidden" and missing:
-            reasons.append(f"nothing {' or '.join(missing)} axis {axis.name!r}")
-    return "; ".join(reasons)
