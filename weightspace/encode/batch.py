@@ -18,11 +18,10 @@ Signature = tuple[object, ...]
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """A graph, its plan, and the share of the weights that the graph understands."""
+    """A graph and its plan."""
 
     graph: ParameterGraph
     plan: Plan
-    understood: float
 
 
 def signature(checkpoint: Checkpoint) -> Signature:
@@ -58,7 +57,7 @@ class Architectures:
             graph = build_graph(checkpoint)
             while len(self._found) >= self._kept:
                 del self._found[next(iter(self._found))]
-            self._found[key] = Architecture(graph, compile_plan(graph), graph.understood)
+            self._found[key] = Architecture(graph, compile_plan(graph))
         return self._found[key]
 
 

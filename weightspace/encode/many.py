@@ -115,8 +115,8 @@ def _encode(encoder: Encoder, items: list[_Item], cache: RowCache) -> None:
     checkpoints = [item.checkpoint for item in items if item.checkpoint]
     try:
         found, lost = encoder.encode_stack(*checkpoints)
-        architecture = encoder.architectures.of(checkpoints[0])
-        about = {"understood": architecture.understood, "free_units": architecture.graph.free_units}
+        graph = encoder.architectures.of(checkpoints[0]).graph
+        about = {"understood": graph.understood, "free_units": graph.free_units}
         for item, vector, bad in zip(items, found.vector.float(), lost, strict=True):
             item.row |= {"vector": vector.tolist(), "nonfinite": bad, **about}
             cache.put(item.row["sha256"], item.row)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     if not path.suffix:
-        path = Path(__file__).resolve().parents[2] / "model_zoo" / "recipes" / f"{path}.yaml"
+        path = Path(str(files("weightspace.model_zoo"))) / "recipes" / f"{path}.yaml"
     try:
         text = path.read_text()
         content = yaml.safe_load(text)

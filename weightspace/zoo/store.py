@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +281,7 @@ def find_population(name: str | Path) -> Population:
         ZooError: There is no such population.
     """
     folder = Path(name)
-    shipped = Path(__file__).resolve().parents[2] / "model_zoo" / "populations"
+    shipped = Path(str(files("weightspace.model_zoo"))) / "populations"
     if not folder.exists() and (shipped / folder).is_dir():
         folder = shipped / folder
     return Population(folder)

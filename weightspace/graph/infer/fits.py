@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from itertools import combinations
 from math import isqrt
 
@@ -63,7 +62,7 @@ def grouped(wires: Wires, whole: Piece, piece: Piece) -> bool:
     if read == 1:
         _depthwise(wires, whole, piece, layer, written // groups)
         return True
-    if _shuffles(read, groups, whole):
+    if _shuffles(groups):
         return False
     wires.bind(whole.exit, Prod((Span(groups), Leaf(layer.entry))), REGROUPED)
     inner = wires.add(f"{layer.path}.group", written // groups)
@@ -73,19 +72,14 @@ def grouped(wires: Wires, whole: Piece, piece: Piece) -> bool:
 
 def _depthwise(wires: Wires, whole: Piece, piece: Piece, layer: Layer, multiplier: int) -> None:
     """One filter or several for each channel: the axis read is the axis written."""
-    stream, once = whole.exit, layer.entry
+    stream = whole.exit
     assert stream is not None
-    layer.blocks = [
-        replace(b, kind="depthwise", dims=tuple(Span(1) if d == Leaf(once or "") else d for d in b.dims))
-        if "i" in b.view
-        else b
-        for b in layer.blocks
-    ]
+    layer.make_depthwise()
     wires.bind(layer.exit, Prod((Leaf(stream), Span(multiplier))) if multiplier > 1 else Leaf(stream), REGROUPED)
     piece.entry = layer.entry = stream
 
 
-def _shuffles(read: int, groups: int, whole: Piece) -> bool:
+def _shuffles(groups: int) -> bool:
     """Whether `groups` may be the square of a pixel shuffle instead."""
     return isqrt(groups) ** 2 == groups and groups <= 16
 
@@ -181,7 +175,7 @@ def widened(wires: Wires, whole: Piece, piece: Piece) -> bool:
 MERGES = re.compile(r"(^|[_ ])(cat|concat|merge|fus(e|ion)|up|dec|decoder|skip)(?![a-z])", re.IGNORECASE)
 
 
-def merges(wires: Wires, whole: Piece, piece: Piece, previous: Piece) -> bool:
+def merges(piece: Piece, previous: Piece) -> bool:
     """Whether a concatenation is likelier than a jump back: the last output would else go unread."""
     names = f"{piece.node.name} {previous.node.name}"
     raised = any(b.kind == "transposed conv" for layer in previous.inner for b in layer.blocks)

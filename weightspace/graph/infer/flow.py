@@ -149,7 +149,7 @@ class Flow:
             or fits.shuffled(wires, whole, piece, self.clues.shuffle)
         ):
             return False
-        merges = fits.merges(wires, whole, piece, previous)
+        merges = fits.merges(piece, previous)
         if merges and fits.concatenated(wires, whole, piece):
             return False
         if self._earlier(whole, piece):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from weightspace.checkpoint.header import Header, TensorInfo
 from weightspace.graph.kinds.layer import Group
@@ -89,8 +88,3 @@ def is_sorted(header: Header) -> bool:
     for name, info in header.tensors.items():
         by_dtype.setdefault(info.dtype, []).append(name)
     return all(names == sorted(names) for names in by_dtype.values())
-
-
-def depth_first(paths: Mapping[str, Group]) -> list[str]:
-    """Return paths so that modules of one container stay together, in natural order."""
-    return sorted(paths, key=lambda path: tuple(map(natural, path.split("."))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from weightspace.checkpoint.header import TensorInfo
@@ -77,6 +77,13 @@ class Layer:
     reads: tuple[str, ...] = ()
     spatial: bool = False
     sure: bool = True
+
+    def make_depthwise(self) -> None:
+        """Let each kernel act on the channel that it writes; the axis of single channels that it read is gone."""
+        once, kernels = Leaf(self.entry or ""), [b for b in self.blocks if "i" in b.view]
+        for b in kernels:
+            dims = tuple(Span(1) if d == once else d for d in b.dims)
+            self.blocks[self.blocks.index(b)] = replace(b, kind="depthwise", dims=dims)
 
     def flip(self) -> None:
         """Exchange input and output: the weight was stored the other way round."""

@@ -60,15 +60,10 @@ def _close(state: State, slots: Iterable[Slot]) -> None:
 
 
 def _role(leaf: Leaf) -> Role:
-    return (
-        "input"
-        if "input" in leaf.roles
-        else "output"
-        if "output" in leaf.roles
-        else "fixed"
-        if leaf.reason
-        else "hidden"
-    )
+    for role in ("input", "output"):
+        if role in leaf.roles:
+            return role
+    return "fixed" if leaf.reason else "hidden"
 
 
 def _names(state: State, slots: Iterable[Slot]) -> dict[Leaf, str]:
