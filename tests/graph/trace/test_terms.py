@@ -1,20 +1,7 @@
 """Unification of terms: what splits, what must not, and that failure fixes instead of guessing."""
 
-from weightspace.graph.trace.terms import (
-    UNIT,
-    Leaf,
-    Prod,
-    Same,
-    Sum,
-    cut,
-    divide,
-    leaves,
-    normal,
-    resolve,
-    size_of,
-    tie,
-    unify,
-)
+from weightspace.graph.trace.terms import UNIT, Leaf, Prod, Same, Sum, leaves, normal, resolve, size_of
+from weightspace.graph.trace.unify import cut, divide, tie, unify
 
 
 def shape_of(term):

@@ -13,7 +13,8 @@ from weightspace.graph.trace.program import SIZES, Node, Program, operator_of
 from weightspace.graph.trace.rules import RULES, SLOTWISE
 from weightspace.graph.trace.rules.pointwise import pointwise
 from weightspace.graph.trace.state import Origin, State, Tracked, settle
-from weightspace.graph.trace.terms import Leaf, leaves, tie
+from weightspace.graph.trace.terms import Leaf, leaves
+from weightspace.graph.trace.unify import tie
 
 MOST_PASSES = 4
 

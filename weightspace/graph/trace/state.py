@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weightspace.graph.trace.program import Node, Program, Ref, Value
-from weightspace.graph.trace.terms import Case, Cut, Leaf, Same, Term, concatenation, fix, resolve, size_of, tie
+from weightspace.graph.trace.terms import Case, Cut, Leaf, Same, Term, concatenation, fix, resolve, size_of
+from weightspace.graph.trace.unify import tie
 
 MATRICES = frozenset({"linear", "conv", "transposed conv", "depthwise", "embedding", "position embedding"})
 

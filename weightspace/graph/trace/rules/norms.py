@@ -7,7 +7,8 @@ from typing import Any
 
 from weightspace.graph.trace.program import Node
 from weightspace.graph.trace.state import State, Tracked
-from weightspace.graph.trace.terms import UNIT, Leaf, Same, Term, divide, fix, size_of, tie
+from weightspace.graph.trace.terms import UNIT, Leaf, Same, Term, fix, size_of
+from weightspace.graph.trace.unify import divide, tie
 
 
 def _scale(state: State, node: Node, x: Tracked, at: Sequence[int], params: Mapping[str, Tracked | None]) -> Tracked:
@@ -25,9 +26,10 @@ def _scale(state: State, node: Node, x: Tracked, at: Sequence[int], params: Mapp
     return state.derive(terms, result)
 
 
-def batch_norm(state: State, node: Node, x: Tracked, w: Any, b: Any, mean: Any, var: Any, *_: Any) -> Any:
+def batch_norm(state: State, node: Node, x: Tracked, *stored: Any) -> Any:
     """Each channel with its own stored statistics."""
-    params = {"norm scale": w, "norm shift": b, "running mean": mean, "running variance": var}
+    kinds = ("norm scale", "norm shift", "running mean", "running variance")
+    params = dict(zip(kinds, stored, strict=False))
     return (_scale(state, node, x, (1,), params), *_empty(state, node))
 
 

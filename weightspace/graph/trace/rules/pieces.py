@@ -9,16 +9,15 @@ from typing import Any
 from weightspace.graph.trace.program import Node
 from weightspace.graph.trace.rules.shapes import _pick, squeeze
 from weightspace.graph.trace.state import State, Tracked, fresh, settle
-from weightspace.graph.trace.terms import Case, Cut, Leaf, Same, Term, concatenation, cut, fix, resolve, size_of, tie
+from weightspace.graph.trace.terms import Case, Cut, Leaf, Same, Term, concatenation, fix, resolve, size_of
+from weightspace.graph.trace.unify import cut, tie
 
 
-def slice_(
-    state: State, node: Node, x: Tracked, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Tracked:
-    """Positions start to end of one dimension; with a step the order is fixed."""
-    d = dim % len(x.terms)
-    size = size_of(x.terms[d])
-    begin, stop, _ = slice(start, end).indices(size)
+def slice_(state: State, node: Node, x: Tracked, *where: Any, **named: Any) -> Tracked:
+    """Positions `start` to `end` of dimension `dim`; with a `step` the order is fixed."""
+    given = dict(zip(("dim", "start", "end", "step"), where, strict=False)) | named
+    d, step = given.get("dim", 0) % len(x.terms), given.get("step", 1)
+    begin, stop, _ = slice(given.get("start"), given.get("end")).indices(size_of(x.terms[d]))
     if step != 1:
         x = settle(x)
         reason = f"{node.op} takes every {step}th position"

@@ -8,7 +8,8 @@ from typing import Any
 from weightspace.graph.trace.program import Node
 from weightspace.graph.trace.rules.products import POSITIONS
 from weightspace.graph.trace.state import State, Tracked
-from weightspace.graph.trace.terms import Leaf, Prod, Same, Term, divide, fix, leaves, resolve, size_of, tie
+from weightspace.graph.trace.terms import Leaf, Prod, Same, Term, fix, leaves, resolve, size_of
+from weightspace.graph.trace.unify import divide, tie
 
 
 def _over(count: int) -> Callable[..., Any]:

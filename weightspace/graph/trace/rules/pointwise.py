@@ -8,7 +8,8 @@ from typing import Any
 
 from weightspace.graph.trace.program import Node
 from weightspace.graph.trace.state import State, Tracked, settle
-from weightspace.graph.trace.terms import UNIT, Case, Cut, Same, Term, resolve, size_of, tie
+from weightspace.graph.trace.terms import UNIT, Case, Cut, Same, Term, resolve, size_of
+from weightspace.graph.trace.unify import tie
 
 _PLUS, _TIMES = ("aten.add.", "aten.sub."), ("aten.mul.", "aten.div.")
 _SILENT = frozenset({"eq", "ne", "le", "lt", "ge", "gt", "logical_not", "logical_and", "where", "neg", "full_like"})

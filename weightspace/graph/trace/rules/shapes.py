@@ -20,14 +20,12 @@ from weightspace.graph.trace.terms import (
     Sum,
     Term,
     concatenation,
-    divide,
     fix,
     product,
     resolve,
     size_of,
-    tie,
-    unify,
 )
+from weightspace.graph.trace.unify import divide, tie, unify
 
 
 def _pick(x: Tracked, order: Sequence[int | None], terms: Sequence[Term]) -> Tracked:
