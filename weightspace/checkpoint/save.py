@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from weightspace.checkpoint.dtypes import DTYPES
+from weightspace.checkpoint.whole import replacing
 from weightspace.errors import CheckpointError
 
 ALIGNMENT = 8
@@ -31,22 +30,16 @@ def write_safetensors(
         CheckpointError: `path` exists and may not be overwritten, cannot be written, or a dtype has no spelling.
     """
     refuse_existing(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     placed = sorted(tensors, key=lambda name: -tensors[name].element_size())
     try:
-        with temporary.open("xb") as file:
-            file.write(_header(tensors, placed, metadata, str(path)))
-            for name in placed:
-                file.write(raw_bytes(tensors[name]))
-            file.flush()
-            os.fsync(file.fileno())
-        refuse_existing(path, overwrite)
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with replacing(path) as draft:
+            with draft.open("xb") as file:
+                file.write(_header(tensors, placed, metadata, str(path)))
+                for name in placed:
+                    file.write(raw_bytes(tensors[name]))
+            refuse_existing(path, overwrite)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -82,11 +75,3 @@ def _check_writable(name: str, tensor: Tensor, source: str) -> None:
         raise CheckpointError(f"{where}: a {tensor.layout} tensor on {tensor.device} has no plain numbers to write.")
     if name == METADATA:
         raise CheckpointError(f"{where}: safetensors keeps this name for its metadata. Rename it.")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from weightspace.checkpoint.whole import replacing
 from weightspace.latents.table import LatentTable
 
 KEPT = ("weights", "understood", "free_units", "nonfinite", "vector")
@@ -48,7 +48,5 @@ class RowCache:
         """Keep a row, wholly or not at all."""
         if not self._folder:
             return
-        handle, name = tempfile.mkstemp(dir=self._folder)
-        with os.fdopen(handle, "w") as file:
-            json.dump({key: row[key] for key in KEPT}, file)
-        os.replace(name, self._folder / f"{sha256}.json")
+        with replacing(self._folder / f"{sha256}.json") as draft:
+            draft.write_text(json.dumps({key: row[key] for key in KEPT}))

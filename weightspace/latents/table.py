@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
+from weightspace.checkpoint.whole import replacing
 from weightspace.errors import TableError
 
 if TYPE_CHECKING:
@@ -136,14 +136,8 @@ class LatentTable:
         if path.exists() and not overwrite:
             raise TableError(f"{path} is there already; pass overwrite=True (--force) to replace it.")
         try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            os.close(handle)
-            try:
-                pq.write_table(self.data, name)
-                os.chmod(name, 0o666 & ~_umask())
-                os.replace(name, path)
-            finally:
-                Path(name).unlink(missing_ok=True)
+            with replacing(path) as draft:
+                pq.write_table(self.data, draft)
         except OSError as error:
             raise TableError(f"{path}: cannot be written ({error.strerror or error}).") from error
 
@@ -180,9 +174,3 @@ def concat_tables(tables: Iterable[LatentTable]) -> LatentTable:
             )
     merged = pa.concat_tables([t.data for t in found], promote_options="default")
     return LatentTable(merged.replace_schema_metadata(found[0].data.schema.metadata))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
