@@ -1,0 +1,1 @@
+"""Public model zoos read into populations: one file a published layout."""
