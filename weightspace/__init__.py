@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from weightspace.graph.axes import Axis, Block, ParameterGraph, Stage
     from weightspace.graph.build import build_graph
     from weightspace.graph.check import check_graph
+    from weightspace.graph.fold import fold_batch_norm
     from weightspace.graph.infer import infer_graph
+    from weightspace.graph.pyg import to_pyg
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale
     from weightspace.graph.trace import trace_graph
@@ -44,6 +46,9 @@ _HOME = {
     # its symmetries
     "relabel": "graph.symmetry.relabel",
     "rescale": "graph.symmetry.rescale",
+    "fold_batch_norm": "graph.fold",
+    # as PyTorch Geometric sees it
+    "to_pyg": "graph.pyg",
     # running it
     "from_module": "execute.module",
     "to_module": "execute.module",

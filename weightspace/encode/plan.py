@@ -16,7 +16,7 @@ from torch import Tensor
 from weightspace.encode.sides import Grouping, Side, make_side
 from weightspace.errors import GraphError
 from weightspace.graph.axes import Axis, Block, ParameterGraph, Prod, Sum, Term, leaves
-from weightspace.graph.layout import Segment, segments
+from weightspace.graph.layout import Segment, dimension_roles, segments
 
 SIZES = 6
 
@@ -123,7 +123,7 @@ Sides = dict[Term, Side]
 
 
 def _edge(graph: ParameterGraph, block: Block, sides: Sides) -> Edge:
-    outs, ins, taps = _roles(graph, block)
+    outs, ins, taps = dimension_roles(graph, block)
     kernel = tuple(graph.length(block.dims[d]) for d in taps)
     out_term, in_term = (Prod(tuple(block.dims[d] for d in dims)) for dims in (outs, ins))
     sizes = (graph.length(out_term), graph.length(in_term), block.size // graph.length(Prod((out_term, in_term))))
@@ -160,29 +160,6 @@ def _repeated(term: Term) -> bool:
         names = [name for part in term.parts for name in {leaf.axis for leaf in leaves(part)}]
         return len(set(names)) < len(names) or any(map(_repeated, term.parts))
     return isinstance(term, Sum) and any(map(_repeated, term.parts))
-
-
-def _roles(graph: ParameterGraph, block: Block) -> tuple[list[int], list[int], list[int]]:
-    """Stored dimensions by role: written, read, taps. A dimension without units is taps, whatever its letter."""
-    dims = range(len(block.dims))
-    bare = [d for d in dims if not any(leaves(block.dims[d]))]
-    outs = [d for d in dims if d not in bare and block.view[d] == "o"]
-    ins = [d for d in dims if d not in bare and block.view[d] == "i"]
-    taps = [d for d in dims if d not in bare and block.view[d] == "k"]
-    ins += taps
-    if not outs:
-        outs, ins = ins[:1], ins[1:]
-    if not ins:
-        ins = [d for d in outs[1:] if not _related(graph, block.dims[outs[0]], block.dims[d])]
-        outs = [d for d in outs if d not in ins]
-    return outs, ins, bare
-
-
-def _related(graph: ParameterGraph, a: Term, b: Term) -> bool:
-    """Whether some axis of one term is an ancestor of, or is, an axis of the other."""
-    first, second = ({leaf.axis for leaf in leaves(term)} for term in (a, b))
-    ancestors = {name for axis in first for name in graph.lineage(axis)}
-    return bool(ancestors & second) or any(set(graph.lineage(axis)) & first for axis in second)
 
 
 def _shared(graph: ParameterGraph, rows: list[Segment], columns: list[Segment]) -> tuple[tuple[str, ...], str | None]:

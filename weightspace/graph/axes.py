@@ -16,9 +16,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from weightspace.errors import GraphError
+from weightspace.graph.scaling import Mode, Scaling
+
+if TYPE_CHECKING:
+    import torch_geometric.data
+
+    import weightspace.checkpoint.checkpoint
 
 GRAPH_VERSION = 1
 
@@ -171,6 +177,7 @@ class ParameterGraph:
         stages: In the order in which data flows.
         source: `trace` (from the running module) or `infer` (from names and shapes).
         shared: Tensor names that are another name of a block's tensor (tied weights).
+        scalings: By hidden axis, for positive factors and for signs; of traced graphs only.
     """
 
     axes: Mapping[str, Axis]
@@ -178,9 +185,10 @@ class ParameterGraph:
     stages: tuple[Stage, ...]
     source: Literal["trace", "infer"]
     shared: Mapping[str, str] = field(default_factory=dict)
+    scalings: Mapping[str, Mapping[Mode, Scaling]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("axes", "blocks", "shared"):
+        for name in ("axes", "blocks", "shared", "scalings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         for axis in self.axes.values():
             if axis.parent is not None and axis.parent not in self.axes:
@@ -265,3 +273,11 @@ class ParameterGraph:
     def free_units(self) -> int:
         """Units that may be relabelled: those of hidden axes with at least two units."""
         return sum(self.count(a.name) for a in self.axes.values() if a.role == "hidden" and a.size > 1)
+
+    def to_pyg(
+        self, checkpoint: weightspace.checkpoint.checkpoint.Checkpoint | None = None
+    ) -> torch_geometric.data.HeteroData:
+        """Return this graph for PyTorch Geometric, see `graph.pyg.to_pyg`; with the values of `checkpoint` if given."""
+        from weightspace.graph.pyg import to_pyg
+
+        return to_pyg(self, checkpoint)

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from weightspace.graph.axes import Leaf, ParameterGraph, Span, Sum, Term
+from weightspace.graph.axes import Block, Leaf, ParameterGraph, Span, Sum, Term, leaves
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,37 @@ def digits_of(radices: Sequence[int]) -> tuple[np.ndarray, ...]:
         [[0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2]]
     """
     return np.unravel_index(np.arange(prod(radices)), radices) if radices else ()
+
+
+def dimension_roles(graph: ParameterGraph, block: Block) -> tuple[list[int], list[int], list[int]]:
+    """Return the stored dimensions that are written, those that are read, and those that are taps.
+
+    A dimension without units is taps, whatever its letter; one with units is never. Without any that is read, every
+    further dimension whose axes have nothing to do with the first one's counts as read.
+
+    Example:
+        >>> from weightspace.graph.axes import Axis
+        >>> axes = {"y": Axis("y", 2, "output"), "x": Axis("x", 5, "input")}
+        >>> w = Block("w", "conv", (Span(3), Leaf("x"), Leaf("y")), "kio", 30)
+        >>> dimension_roles(ParameterGraph(axes, {"w": w}, (), "infer"), w)
+        ([2], [1], [0])
+    """
+    bare = [d for d, term in enumerate(block.dims) if not any(leaves(term))]
+    outs, ins, taps = ([d for d, v in enumerate(block.view) if v == letter and d not in bare] for letter in "oik")
+    ins += taps
+    if not outs:
+        outs, ins = ins[:1], ins[1:]
+    if not ins:
+        ins = [d for d in outs[1:] if not _related(graph, block.dims[outs[0]], block.dims[d])]
+        outs = [d for d in outs if d not in ins]
+    return outs, ins, bare
+
+
+def _related(graph: ParameterGraph, a: Term, b: Term) -> bool:
+    """Whether some axis of one term is an ancestor of, or is, an axis of the other."""
+    first, second = ({leaf.axis for leaf in leaves(term)} for term in (a, b))
+    ancestors = {name for axis in first for name in graph.lineage(axis)}
+    return bool(ancestors & second) or any(set(graph.lineage(axis)) & first for axis in second)
 
 
 @dataclass(frozen=True)
