@@ -1,5 +1,6 @@
 import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -141,3 +142,57 @@ def test_a_balanced_pole_falls_the_way_it_leans():
     turn = -(10 / 1.1) / (0.5 * (4 / 3 - 0.1 / 1.1))
     assert still[0, 3].item() == pytest.approx(0.02 * turn)
     assert still[0, 1].item() == pytest.approx(0.02 * (10 / 1.1 - 0.05 * turn / 1.1))
+
+
+def test_grey_is_pillows_for_plain_images_too(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (20, 3, 5, 5)).astype(np.uint8)
+    write_arrays(tmp_path, "colour", x_train=x, x_test=x[:6])
+    write_arrays(tmp_path, "pair", x_train=x[:, :2], x_test=x[:6, :2])
+    luma = np.stack([np.asarray(Image.fromarray(one.transpose(1, 2, 0)).convert("L"))[None] for one in x])
+    found = load_dataset("colour+grey", str(tmp_path)).x
+    assert torch.equal(found, torch.from_numpy(luma).float() / 127.5 - 1)
+    with pytest.raises(DataError, match="2 channels cannot be made grey"):
+        load_dataset("pair+grey", str(tmp_path))
+    with pytest.raises(DataError, match="'gray' is no known change"):
+        load_dataset("colour+gray", str(tmp_path))
+    np.savez(tmp_path / "rows.npz", x=np.ones((10, 2), np.float32), y=np.arange(10) % 2)
+    with pytest.raises(DataError, match="only images can be made grey"):
+        load_dataset("rows+grey", str(tmp_path))
+
+
+def test_a_set_in_one_part_has_a_fifth_drawn_to_test_on(tmp_path):
+    x = np.arange(20, dtype=np.uint8)[:, None, None, None].repeat(4, 2).repeat(4, 3)
+    np.savez(tmp_path / "one.npz", x=x, y=np.arange(20) % 4)
+    data = load_dataset("one", str(tmp_path))
+    both = torch.cat([data.x, data.x_test])[:, 0, 0, 0]
+    assert len(data.x_test) == 4 and set(((both + 1) * 127.5).round().int().tolist()) == set(range(20))
+    torch.testing.assert_close(((data.x_test[:, 0, 0, 0] + 1) * 127.5).round().long() % 4, data.y_test)
+
+
+def test_jpeg_files_without_pillow_name_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    np.savez(tmp_path / "jpeg.npz", jpeg_train=np.zeros(9, np.uint8), offset_train=[0, 9], y_train=[0], y_test=[0])
+    with pytest.raises(DataError, match=r"needs Pillow: pip install 'weightspace\[images\]'"):
+        load_dataset("jpeg", str(tmp_path))
+
+
+def test_every_file_of_the_data_folder_reads(shared_datasets):
+    names = [path.stem for path in shared_datasets.glob("*.npz")]
+    with np.load(shared_datasets / "tabular.npz") as arrays:
+        rows = {f"tabular/{key.partition('/')[0]}" for key in arrays}
+    plain = [name for name in names if name not in ("tabular", "cifar10_jpeg")]
+    found = {name: load_dataset(name, str(shared_datasets)).signature for name in [*plain, *sorted(rows)]}
+    assert len(rows) == 30 and found["omniglot_small"].outputs == 242
+    assert found["usps"].inputs == (1, 16, 16) and found["tabular/spambase"].inputs == (57,)
+    load_dataset.cache_clear()
+
+
+@pytest.mark.slow
+def test_real_jpeg_files_read_in_both_colours(shared_datasets):
+    colour = load_dataset("cifar10_jpeg", str(shared_datasets))
+    means = (colour.x.mean((0, 2, 3)) + 1) / 2
+    torch.testing.assert_close(means, torch.tensor([0.491, 0.482, 0.447]), atol=2e-3, rtol=0)
+    grey = load_dataset("cifar10_jpeg+grey", str(shared_datasets))
+    luma = torch.tensordot(colour.x, torch.tensor([0.299, 0.587, 0.114]), dims=([1], [0]))
+    torch.testing.assert_close(grey.x[:, 0], luma, atol=0.51 / 127.5, rtol=0)
+    load_dataset.cache_clear()

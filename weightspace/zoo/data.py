@@ -1,8 +1,10 @@
-"""Datasets: scikit-learn's, `.npz` files of a data folder, and a generated text."""
+"""Datasets: scikit-learn's, `.npz` files of a data folder, Parquet of the Hugging Face hub, and a generated text."""
 
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from weightspace.errors import DataError
 from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.hub_data import PREFIX, load_hub_arrays
+from weightspace.zoo.parquet_data import import_pillow
 from weightspace.zoo.seeds import make_generator
 from weightspace.zoo.text import CHARACTERS, encode_text, write_sums
 
@@ -69,9 +73,10 @@ class Dataset:
 def load_dataset(name: str, data_dir: str | None = None) -> Dataset:
     """Return a dataset by name.
 
-    `iris`, `wine`, `breast_cancer`, `digits` come with scikit-learn, `sums` is a generated text; every other name is a
-    file of `data_dir`: `mnist` is `mnist.npz`, `cifar10_jpeg+grey` the grey images of `cifar10_jpeg.npz`, and
-    `tabular/vowel` the set `vowel` of `tabular.npz`.
+    `iris`, `wine`, `breast_cancer`, `digits` come with scikit-learn, `sums` is a generated text, `hub:org/name` a
+    Parquet dataset of the Hugging Face hub (see `zoo.hub_data`); every other name is a file of `data_dir`: `mnist` is
+    `mnist.npz`, and `tabular/vowel` the set `vowel` of `tabular.npz`. `+grey` behind the name of a set of images makes
+    them grey. A set that comes in one part has a fifth drawn to test on, by its name.
 
     Raises:
         DataError: The dataset is not there, or its arrays have wrong names, shapes or labels.
@@ -80,49 +85,83 @@ def load_dataset(name: str, data_dir: str | None = None) -> Dataset:
         return _load_sklearn(name)
     if name == "sums":
         return _load_text()
-    stem, _, part = name.partition("/")
-    stem, _, colour = stem.partition("+")
+    source, plus, change = name.partition("+")
+    if plus and change != "grey":
+        raise DataError(f"dataset {name!r}: {change!r} is no known change of a dataset; there is +grey.")
+    if source.startswith(PREFIX):
+        return _from_arrays(name, load_hub_arrays(source))
+    stem, _, part = source.partition("/")
     path = Path(data_dir or ".") / f"{stem}.npz"
     if not path.is_file():
         raise DataError(
             f"dataset {name!r}: there is no file {path}. Pass the folder that holds it (--data-dir), "
-            f"or name one of {sorted([*SKLEARN, 'sums'])}."
+            f"or name one of {sorted([*SKLEARN, 'sums'])} or hub:org/name."
         )
+    prefix = f"{part}/" if part else ""
     try:
-        with np.load(path) as arrays:
-            return _from_arrays(name, {k: arrays[k] for k in arrays if not part or k.startswith(f"{part}/")}, colour)
-    except (ValueError, OSError, KeyError) as error:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return _from_arrays(name, {k.removeprefix(prefix): arrays[k] for k in arrays if k.startswith(prefix)})
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise error if isinstance(error, DataError) else DataError(f"{path}: dataset {name!r}: {error}") from error
 
 
-def _from_arrays(name: str, arrays: dict[str, np.ndarray], colour: str) -> Dataset:
-    _, _, part = name.partition("/")
-    if part:
-        return _rows(name, *(arrays[f"{part}/{key}"] for key in ("x", "y", "is_test")))
-    images = []
-    for split in ("train", "test"):
-        x = _decode(arrays, split, colour) if f"jpeg_{split}" in arrays else arrays[f"x_{split}"]
-        if x.ndim != 4 or x.dtype != np.uint8:
-            raise DataError(f"dataset {name!r}: x_{split} is {x.dtype} {x.shape}; images must be uint8 (n, c, h, w).")
-        images.append(torch.from_numpy(x).float() / 127.5 - 1)
+def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
+    """A dataset out of named arrays: rows, images in two parts, or either in one."""
+    parts = {"x": arrays["x"], "y": arrays["y"]} if "x" in arrays else {}
+    if parts and (parts["x"].ndim != 4 or "is_test" in arrays):
+        is_test = arrays["is_test"] if "is_test" in arrays else _draw_test(name, len(parts["x"]))
+        return _rows(name, parts["x"], parts["y"], is_test)
+    if parts:
+        is_test = _draw_test(name, len(parts["x"]))
+        arrays = {f"{key}_train": value[~is_test] for key, value in parts.items()}
+        arrays |= {f"{key}_test": value[is_test] for key, value in parts.items()}
     y, y_test = (torch.from_numpy(arrays[f"y_{split}"].astype(np.int64)) for split in ("train", "test"))
-    return Dataset(name, images[0], y, images[1], y_test, int(y.max()) + 1)
+    x, x_test = (_images(name, arrays, split) for split in ("train", "test"))
+    return Dataset(name, x, y, x_test, y_test, int(y.max()) + 1)
 
 
-def _decode(arrays: dict[str, np.ndarray], split: str, colour: str) -> np.ndarray:
-    """Decode JPEG files laid end to end; `grey` is Pillow's luma of them."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError("reading JPEG images needs Pillow: pip install 'weightspace[images]'.") from error
-    data, ends, mode = arrays[f"jpeg_{split}"].tobytes(), arrays[f"offset_{split}"], "L" if colour == "grey" else "RGB"
-    pictures = [np.asarray(Image.open(io.BytesIO(data[a:b])).convert(mode)) for a, b in pairwise(ends)]
-    stacked = np.stack(pictures)
-    return stacked[:, None] if mode == "L" else stacked.transpose(0, 3, 1, 2)
+def _draw_test(name: str, count: int) -> np.ndarray:
+    """Which fifth of the examples is tested on: one and the same for all revisions and colours of a set."""
+    source = name.partition("+")[0].partition("@")[0]
+    order = torch.randperm(count, generator=make_generator("split", source)).numpy()
+    is_test = np.zeros(count, bool)
+    is_test[order[: count // 5]] = True
+    return is_test
+
+
+def _images(name: str, arrays: dict[str, np.ndarray], split: str) -> Tensor:
+    """Images of one part, as numbers from -1 to 1."""
+    x = _decode(arrays, split) if f"jpeg_{split}" in arrays else arrays[f"x_{split}"]
+    if x.ndim != 4 or x.dtype != np.uint8:
+        raise DataError(f"dataset {name!r}: x_{split} is {x.dtype} {x.shape}; images must be uint8 (n, c, h, w).")
+    return torch.from_numpy(_grey(name, x) if name.endswith("+grey") else x).float() / 127.5 - 1
+
+
+def _decode(arrays: dict[str, np.ndarray], split: str) -> np.ndarray:
+    """Decode JPEG files laid end to end."""
+    open_image = import_pillow().open
+    data, ends = arrays[f"jpeg_{split}"].tobytes(), arrays[f"offset_{split}"]
+    pictures = [np.asarray(open_image(io.BytesIO(data[a:b])).convert("RGB")) for a, b in pairwise(ends)]
+    return np.stack(pictures).transpose(0, 3, 1, 2)
+
+
+def _grey(name: str, x: np.ndarray) -> np.ndarray:
+    """Luma of ITU-R 601 in whole numbers, bit for bit as Pillow rounds it."""
+    if x.shape[1] == 1:
+        return x
+    if x.shape[1] != 3:
+        raise DataError(f"dataset {name!r}: images of {x.shape[1]} channels cannot be made grey; 1 or 3 can.")
+    grey = np.empty((len(x), 1, *x.shape[2:]), np.uint8)
+    for i in range(0, len(x), 1000):
+        red, green, blue = x[i : i + 1000].astype(np.uint32).swapaxes(0, 1)
+        grey[i : i + 1000, 0] = (19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16
+    return grey
 
 
 def _rows(name: str, x: np.ndarray, y: np.ndarray, is_test: np.ndarray) -> Dataset:
     """Rows of numbers, each column standardised by its training part."""
+    if name.endswith("+grey"):
+        raise DataError(f"dataset {name!r}: only images can be made grey; these are rows.")
     if x.ndim != 2 or y.shape != x.shape[:1] or is_test.shape != y.shape:
         raise DataError(f"dataset {name!r}: x {x.shape}, y {y.shape}, is_test {is_test.shape} do not fit together.")
     train = x[~is_test]
@@ -137,9 +176,7 @@ def _load_sklearn(name: str) -> Dataset:
 
     bunch = getattr(datasets, f"load_{name}")()
     x, y = np.asarray(bunch.data, np.float32), np.asarray(bunch.target)
-    order = torch.randperm(len(x), generator=make_generator("split", name)).numpy()
-    is_test = np.zeros(len(x), bool)
-    is_test[order[: len(x) // 5]] = True
+    is_test = _draw_test(name, len(x))
     if name == "digits":
         images = torch.from_numpy(x).view(-1, 1, 8, 8) / 8 - 1
         labels, test = torch.from_numpy(y.astype(np.int64)), torch.from_numpy(is_test)
