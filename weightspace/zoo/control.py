@@ -51,6 +51,8 @@ class CartPole(Task):
     advantages after Schulman et al. (2016).
     """
 
+    exact = True
+
     def __init__(self, seeds: list[int], *, copies: int = 16, ticks: int = 32, device: str = "cpu"):
         self.signature, self.steps_per_epoch, self.ticks = Signature((4,), 2), 25, ticks
         self.copies, self.device = copies, device

@@ -19,9 +19,11 @@ Run = Callable[..., Tensor]  # run(inputs, own=False) -> outputs of all networks
 class Task(ABC):
     """What a stack of networks learns together. Subclasses are final.
 
-    `state` holds tensors that a resumed training must find again; `signature` is what a network must fit.
+    `state` holds tensors that a resumed training must find again; `signature` is what a network must fit; `exact` tasks
+    are trained in single precision on an accelerator too.
     """
 
+    exact: bool = False
     signature: Signature
     steps_per_epoch: int
     state: dict[str, Tensor]
@@ -80,6 +82,7 @@ class Examples(Task):
         seed: int = 0,
     ):
         self.x, self.y = train
+        self.exact = self.y.is_floating_point()  # coordinates have more than bfloat16's eight bits
         self.test, self.seed = test, seed
         self.signature = Signature(tuple(self.x.shape[1:]), outputs)
         self.state: dict[str, Tensor] = {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,13 +17,6 @@ from weightspace.zoo.tasks import Run, Task
 from weightspace.zoo.update import StackedUpdate
 
 LARGEST = 65504.0  # of fp16: a network that outgrows it counts as diverged
-
-
-@contextmanager
-def _autocast(device: str) -> Iterator[None]:
-    """bfloat16 on an accelerator, nothing on a CPU."""
-    with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
-        yield
 
 
 class StackTraining:
@@ -60,7 +52,7 @@ class StackTraining:
         self.update = StackedUpdate(optimizers, rates, decays, self.weights)
         self._drops = [(n, m) for n, m in module.named_modules() if isinstance(m, Dropout)]
         self._rates = torch.tensor([round(256 * run["dropout"]) for run in runs], dtype=torch.uint8).to(self.device)
-        self._phases = torch.tensor([mix_seed("phase", run["seed"]) % 2**40 for run in runs])
+        self._phases = torch.tensor([mix_seed("phase", run["seed"]) % 2**40 for run in runs]).to(self.device)
 
     def _start(self, start: Mapping[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
         learned = dict(self.module.named_parameters())
@@ -75,18 +67,25 @@ class StackTraining:
 
     def _run(self, weights: Tensor, train: bool) -> Run:
         """Return the function that runs all networks of `weights`."""
-        tensors = self.layout.view(weights) | self.buffers
-        phase = ((self._phases * (2 * self.step + 1)) >> 16).to(torch.uint8).to(self.device)
+        tensors = self.layout.view(self._cast(weights)) | self.buffers
+        phase = ((self._phases * (2 * self.step + 1)) >> 16).to(torch.uint8)
         for name, drop in self._drops:
             tensors |= {f"{name}.rate": self._rates, f"{name}.phase": phase}
             drop.generator = torch.Generator(self.device).manual_seed(mix_seed(self.seed, "dropout", name, self.step))
 
         def run(inputs: Tensor, own: bool = False) -> Tensor:
             self.module.train(train)
-            with _autocast(self.device):
-                return run_stacked(self.module, tensors, inputs, own=own)
+            return run_stacked(self.module, tensors, self._cast(inputs), own=own)
 
         return run
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """Floats in bfloat16 on an accelerator, unless the task is exact or running statistics would have to join them.
+
+        Autocast would not do: under vmap it keeps activations in 32 bits, and takes half as long again.
+        """
+        exact = self.task.exact or any(t.is_floating_point() for t in self.buffers.values())
+        return x.bfloat16() if self.device != "cpu" and not exact and x.is_floating_point() else x
 
     def advance(self) -> Tensor:
         """Train one step; return the loss of each network before it."""
