@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,34 +12,45 @@ from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import GraphError
-from weightspace.graph.axes import Block, Leaf, ParameterGraph, Stage, Term, leaves
+from weightspace.graph.axes import Leaf, ParameterGraph, Span, Sum, Term, leaves
 from weightspace.graph.layout import digits_of
+from weightspace.graph.scaling import MODES, Mode
 from weightspace.graph.symmetry.fit import fit_blocks
 from weightspace.graph.symmetry.orders import hidden_axis, parent_sizes
 from weightspace.graph.symmetry.units import Places
 
 Factors = Mapping[str, Tensor | np.ndarray | Sequence[float]]
 
-LINEAR = frozenset(
-    "add sub concat pad flatten reshape view transpose permute chunk split slice dropout identity avg_pool mean sum "
-    "upsample interpolate pixel_shuffle channel_shuffle attention".split()
-)
-HOMOGENEOUS = frozenset(("relu", "leaky_relu", "prelu", "max_pool"))
-ODD = frozenset(("tanh", "sin"))
-_ALONG = frozenset(("linear", "conv", "transposed conv", "depthwise", "embedding", "position embedding", "bias"))
-_NORM = frozenset(("norm scale", "norm shift"))
-_STILL = frozenset(("slope", "running mean", "running variance"))
+
+def scalable(graph: ParameterGraph) -> dict[str, Literal["positive", "sign", "any"]]:
+    """Return the hidden axes that `rescale` accepts, with the factors that pass: any but 0, positive, or 1 and -1.
+
+    Example:
+        >>> from torch import nn
+        >>> from weightspace.graph.trace import trace_graph
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> scalable(trace_graph(net, (torch.zeros(1, 2),)))
+        {'0.out': 'positive', '2.out': 'sign'}
+    """
+    found: dict[str, Literal["positive", "sign", "any"]] = {}
+    for name, scaling in graph.scalings.items():
+        open_to = [mode for mode in MODES if scaling[mode].powers]
+        if open_to and not _children(graph, name):
+            found[name] = "any" if len(open_to) == 2 else open_to[0]
+    return found
 
 
 def rescale(checkpoint: Checkpoint, graph: ParameterGraph, factors: Factors) -> Checkpoint:
-    """Multiply each unit's output by its factor and divide its readers; the network computes the same function.
+    """Multiply what each unit says by its factor and divide its readers; the network computes the same function.
 
-    Positive factors pass ReLU, leaky ReLU and PReLU; signs pass tanh and sine; any but zero pass where nothing
-    nonlinear follows. A norm right after the unit's writer carries the factor in its scale and shift.
+    Positive factors pass ReLU, leaky ReLU, PReLU, pooling and all that is linear; signs pass tanh, sine and all that
+    is linear. The statistics of a norm cannot follow a factor exactly (epsilon does not scale), so where a norm stands
+    behind the writer, its scale and shift carry the factor and the writer stays. A factor that is carried by several
+    places which could be scaled apart (a depthwise kernel's input and output) is the same in all of them.
 
     Args:
         checkpoint: The weights.
-        graph: Traced: a file alone does not show the activations.
+        graph: Traced: a file alone does not show the activations. `scalable(graph)` says what passes where.
         factors: By axis name; of shape `(size,)` or `(*parent sizes, size)`.
 
     Raises:
@@ -47,14 +59,17 @@ def rescale(checkpoint: Checkpoint, graph: ParameterGraph, factors: Factors) -> 
 
     Source:
         Neyshabur et al. (2015), "Path-SGD", section 2; Chen et al. (1993), "On the geometry of feedforward neural
-        network error surfaces" (signs).
+        network error surfaces" (signs). Which tensor takes which power is solved from the traced operations.
     """
     values = {name: _full_factors(graph, name, given) for name, given in factors.items()}
-    carriers = {name: _carriers(graph, name, value) for name, value in values.items()}
     tensors = dict(checkpoint.tensors)
     for name, block in fit_blocks(checkpoint, graph).items():
-        if values.keys() & set(block.axes):
-            tensors[name] = _rescaled(tensors[name], Places.of(graph, block), values, carriers)
+        layout = Places.of(graph, block)
+        for axis, value in values.items():
+            for mode, part in _parts(graph, axis, value):
+                powers = graph.scalings[axis][mode].powers.get(block.tensor)
+                if powers:
+                    tensors[name] = _multiplied(tensors[name], layout, axis, part, powers)
     return replace(checkpoint, tensors=tensors)
 
 
@@ -66,89 +81,82 @@ def _full_factors(graph: ParameterGraph, name: str, given: Tensor | np.ndarray |
             f"the factors of axis {name!r} must be {(*above, size)} finite numbers other than 0; "
             f"shape {value.shape} was given, with {int((~np.isfinite(value) | (value == 0)).sum())} zero or not finite."
         )
+    _refuse_unless_known(graph, name)
+    for mode, _ in _parts(graph, name, value):
+        _refuse_unless_passed(graph, name, mode)
     return np.broadcast_to(value, (*above, size))
 
 
-def _carriers(graph: ParameterGraph, axis: str, value: np.ndarray) -> frozenset[str]:
-    """Names of the tensors that are multiplied: those of the writers, or of the norms right after them."""
-    _refuse_unless_alone(graph, axis)
-    on_axis = {b.tensor for b in graph.blocks.values() if axis in _names(b.out_axis)}
-    stages = [stage for stage in graph.stages if on_axis & set(stage.blocks)]
-    _refuse_if(on_axis - {t for stage in stages for t in stage.blocks}, axis, "belongs to no stage")
-    _refuse_if({b for b in on_axis if graph.blocks[b].kind not in _ALONG | _NORM | _STILL}, axis, "is of no known use")
-    _refuse_if(on_axis & set(graph.shared.values()), axis, "is used under two names")
-    norms = {id(s): t for s, t in zip(graph.stages, graph.stages[1:], strict=False) if _feeds(graph, axis, s, t)}
-    carried = [norms.get(id(s), s) for s in stages if s.op != "norm"]
-    loose = {s.name for s in stages if s.op == "norm"} - {s.name for s in norms.values()}
-    _refuse_if(loose, axis, "is a norm that is not right after a writer of the axis")
-    for stage in carried:
-        _refuse_unless_passed(axis, stage, value)
-    carrying = {t for stage in carried for t in stage.blocks if graph.blocks[t].kind not in _STILL}
-    return frozenset(carrying & on_axis)
+def _parts(graph: ParameterGraph, axis: str, value: np.ndarray) -> Iterator[tuple[Mode, np.ndarray]]:
+    """Sizes and signs of the factors, where they are not all 1: each takes its own way through the network."""
+    split: tuple[tuple[Mode, np.ndarray], ...] = (("positive", abs(value)), ("sign", np.sign(value)))
+    yield from ((mode, part) for mode, part in split if (part != 1).any())
 
 
-def _feeds(graph: ParameterGraph, axis: str, stage: Stage, norm: Stage) -> bool:
-    """Whether `norm` takes the output of `stage` as it is, and can carry a factor."""
-    if stage.op == "norm" or norm.op != "norm" or stage.after:
-        return False
-    written = {graph.blocks[t].out_axis for t in stage.blocks}
-    scale = {graph.blocks[t].out_axis for t in norm.blocks if graph.blocks[t].kind == "norm scale"}
-    return written == scale and any(axis in _names(term) for term in written)
+def _children(graph: ParameterGraph, axis: str) -> list[str]:
+    return sorted(a.name for a in graph.axes.values() if a.parent == axis)
 
 
-def _refuse_unless_alone(graph: ParameterGraph, axis: str) -> None:
-    children = sorted(a.name for a in graph.axes.values() if a.parent == axis)
-    _refuse_if(set(children), axis, "lives in its units: rescale that one instead")
-    _refuse_if({s.name for s in graph.stages if axis in s.reads}, axis, "multiplies its units with others")
-    if graph.source != "trace":
+def _refuse_unless_known(graph: ParameterGraph, axis: str) -> None:
+    if graph.source != "trace" or axis not in graph.scalings:
         raise GraphError(
             f"axis {axis!r} cannot be rescaled: the graph comes from names and shapes, which do not show the "
             f"activations. Use trace_graph(module, args)."
         )
+    children = _children(graph, axis)
+    if children:
+        raise GraphError(f"axis {axis!r} cannot be rescaled: {children[0]!r} lives in its units: rescale that instead.")
 
 
-def _refuse_if(culprits: set[str], axis: str, why: str) -> None:
-    if culprits:
-        raise GraphError(f"axis {axis!r} cannot be rescaled: {sorted(culprits)[0]!r} {why}.")
+def _refuse_unless_passed(graph: ParameterGraph, axis: str, mode: Mode) -> None:
+    scaling = graph.scalings[axis]
+    if scaling[mode].powers:
+        return
+    given = {"positive": "factors other than 1 and -1", "sign": "negative factors"}[mode]
+    kind = scalable(graph).get(axis)
+    hint = f"It accepts {'positive factors' if kind == 'positive' else 'factors of 1 and -1'} only." if kind else ""
+    stops = ", ".join(scaling[mode].stops[:8])
+    raise GraphError(
+        f"axis {axis!r} cannot be rescaled by {given}: they do not pass {stops or 'what follows'}. "
+        f"{hint or 'It accepts no factors.'} scalable(graph) lists what every axis accepts."
+    )
 
 
-def _refuse_unless_passed(axis: str, stage: Stage, value: np.ndarray) -> None:
-    for op in stage.after:
-        passes: dict[bool, Callable[[], bool]] = {
-            op in LINEAR: lambda: True,
-            op in HOMOGENEOUS: lambda: bool((value > 0).all()),
-            op in ODD: lambda: bool((abs(value) == 1).all()),
-        }
-        if not passes.get(True, lambda: bool((value == 1).all()))():
-            raise GraphError(
-                f"axis {axis!r} cannot be rescaled so: {op!r} follows {stage.name!r}. Positive factors pass "
-                f"{sorted(HOMOGENEOUS)}, factors of 1 and -1 pass {sorted(ODD)}, other operations let none pass."
-            )
-
-
-def _rescaled(
-    tensor: Tensor, layout: Places, values: dict[str, np.ndarray], carriers: dict[str, frozenset[str]]
+def _multiplied(
+    tensor: Tensor, layout: Places, axis: str, value: np.ndarray, powers: tuple[tuple[float, ...], ...]
 ) -> Tensor:
     scaled = tensor.double()
-    for d, letter in enumerate(layout.block.view):
+    for d, row in enumerate(powers):
+        if not any(row):
+            continue
+        power = _along(layout.graph, layout.block.dims[d], axis, row)
         pieces = []
         for segment in layout.segments[d]:
             piece = layout.along(np.ones(len(segment.positions)), d)
             digits = digits_of([layout.graph.length(factor) for factor in segment.factors])
             for factor, digit in zip(segment.factors, digits, strict=True):
-                if isinstance(factor, Leaf) and factor.axis in values:
-                    power = _power(layout.block, letter, layout.block.tensor in carriers[factor.axis])
-                    piece = piece * layout.of_units(d, segment, factor.axis, values[factor.axis], digit) ** power
+                if factor == Leaf(axis) and power[segment.positions].any():
+                    of_units = layout.of_units(d, segment, axis, value, digit)
+                    piece = piece * of_units ** layout.along(power[segment.positions], d)
             pieces.append(piece)
         scaled = scaled * torch.from_numpy(layout.fill(d, pieces))
     return scaled.to(tensor.dtype)
 
 
-def _power(block: Block, letter: str, carries: bool) -> int:
-    """Factor's exponent: writers multiply, readers divide, a depthwise kernel does both."""
-    reads = letter == "i" or (block.kind == "depthwise" and letter == "o")
-    return int(letter == "o" and carries) - int(reads)
+def _along(graph: ParameterGraph, term: Term, axis: str, row: tuple[float, ...]) -> np.ndarray:
+    """Power at each position of a dimension: one for each leaf of the axis, or one for each equal slice."""
+    if len(row) > sum(leaf.axis == axis for leaf in leaves(term)):
+        return np.repeat(row, graph.length(term) // len(row))
+    return _spread(graph, term, axis, iter(row))
 
 
-def _names(term: Term | None) -> set[str]:
-    return {leaf.axis for leaf in leaves(term)} if term else set()
+def _spread(graph: ParameterGraph, term: Term, axis: str, row: Iterator[float]) -> np.ndarray:
+    if isinstance(term, Leaf | Span):
+        return np.full(graph.length(term), next(row) if term == Leaf(axis) else 0.0)
+    parts = [_spread(graph, part, axis, row) for part in term.parts]
+    if isinstance(term, Sum):
+        return np.concatenate(parts)
+    whole = np.zeros(1)
+    for part in parts:
+        whole = np.add.outer(whole, part).ravel()
+    return whole

@@ -10,6 +10,7 @@ from weightspace.graph.axes import Axis, Block, ParameterGraph, Role, Span, Stag
 from weightspace.graph.trace.families import find_parents
 from weightspace.graph.trace.literals import Ref, references
 from weightspace.graph.trace.program import Slot
+from weightspace.graph.trace.scale import find_scalings
 from weightspace.graph.trace.state import State, Use
 from weightspace.graph.trace.terms import Cut, Leaf, Prod, Sum, Term, leaves, normal
 
@@ -32,7 +33,8 @@ def build_result(state: State) -> ParameterGraph:
     parents = find_parents([t.terms for t in state.tensors.values()], state.mixed, list(names))
     axes = {name: _axis(leaf, names, parents) for leaf, name in names.items()}
     blocks = {slot.target: _block(state, slot, names) for slot in slots}
-    return ParameterGraph(axes, blocks, _stages(state, names, blocks), "trace", _shared(state, blocks))
+    scalings = find_scalings(state, names, axes, blocks)
+    return ParameterGraph(axes, blocks, _stages(state, names, blocks), "trace", _shared(state, blocks), scalings)
 
 
 def _axis(leaf: Leaf, names: dict[Leaf, str], parents: dict[Leaf, Leaf]) -> Axis:
