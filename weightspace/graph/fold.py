@@ -80,8 +80,9 @@ class _Pair:
 
     Args:
         weight: Of the layer.
-        out: Dimension of the weight that holds the channels; of a transposed convolution those of one group.
-        groups: In which the first dimension of a transposed convolution falls; 1 for all others.
+        out: Dimension of the weight that holds the channels; those of one group if there are several groups.
+        into: Dimension of the weight that falls into the groups.
+        groups: Of a transposed convolution; 1 for all others.
         bias: Of the layer.
         norm: Scale, shift, mean, variance.
         epsilon: Of the norm.
@@ -89,6 +90,7 @@ class _Pair:
 
     weight: str
     out: int
+    into: int
     groups: int
     bias: str | None
     norm: tuple[str | None, str | None, str, str]
@@ -116,7 +118,7 @@ class _Reading:
         layer = self.nodes.get(x.name)
         if layer is None or self.uses[x.name] > 1 or layer.kwargs:
             return None
-        ref, bias, out, groups = self._layer(layer)
+        ref, bias, (out, into), groups = self._layer(layer)
         optional = (bias, *parts[:2])
         names = [self._own(r, parts[2]) for r in optional]
         weight, mean, variance = self._own(ref), self._own(parts[2]), self._own(parts[3], parts[2])
@@ -127,20 +129,27 @@ class _Reading:
             or [r is None for r in optional] != [n is None for n in names]
         ):
             return None
-        return _Pair(weight, out, groups, names[0], (names[1], names[2], mean, variance), epsilon)
+        return _Pair(weight, out, into, groups, names[0], (names[1], names[2], mean, variance), epsilon)
 
-    def _layer(self, node: Node) -> tuple[Ref | None, Ref | None, int, int]:
-        """Weight and bias of a layer, its channel dimension and its groups; no weight where it is of another kind."""
+    def _layer(self, node: Node) -> tuple[Ref | None, Ref | None, tuple[int, int], int]:
+        """Weight and bias of a layer, its dimensions and its groups; no weight where it is of another kind."""
         if node.op == CONVOLUTION:
-            transposed, groups = node.args[6], node.args[8]
-            return node.args[1], node.args[2], int(transposed), groups if transposed else 1
+            _, weight, bias, *_, transposed, _, groups = node.args
+            ref, dims = self._turned(weight, (1, 0) if transposed else (0, 1))
+            return ref, bias, dims, groups if transposed else 1
         if node.op not in MATRICES:
-            return None, None, 0, 1
+            return None, None, (0, 0), 1
         *bias, _, weight = node.args
-        turned = self.nodes.get(weight.name)
-        if turned and turned.op == TRANSPOSITION and turned.args[1] == (1, 0) and self.uses[weight.name] == 1:
-            return turned.args[0], bias[0] if bias else None, 0, 1
-        return weight, bias[0] if bias else None, 1, 1
+        ref, dims = self._turned(weight, (1, 0))
+        return ref, bias[0] if bias else None, dims, 1
+
+    def _turned(self, ref: Ref, dims: tuple[int, int]) -> tuple[Ref, tuple[int, int]]:
+        """What is stored, and where its dimensions are, if `ref` is a stored tensor with its dimensions permuted."""
+        node = self.nodes.get(ref.name)
+        if node is None or node.op != TRANSPOSITION or self.uses[ref.name] > 1:
+            return ref, dims
+        inner, order = node.args
+        return self._turned(inner, (order[dims[0]], order[dims[1]]))
 
     def _own(self, ref: Any, like: Ref | None = None) -> str | None:
         """Name of a float tensor that is used here alone; of the shape of another, if one is given."""
@@ -178,7 +187,10 @@ def _folded(pair: _Pair, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _along(factor: Tensor, pair: _Pair, weight: Tensor) -> Tensor:
     """One factor a channel, laid along the weight."""
-    if pair.out == 0:
-        return factor.reshape(-1, *[1] * (weight.ndim - 1))
-    rows = factor.reshape(pair.groups, -1).repeat_interleave(len(weight) // pair.groups, 0)
-    return rows.reshape(*rows.shape, *[1] * (weight.ndim - 2))
+    shape = [1] * weight.ndim
+    shape[pair.out] = len(factor) // pair.groups
+    if pair.groups == 1:
+        return factor.reshape(shape)
+    shape[pair.into] = weight.shape[pair.into]
+    rows = factor.reshape(pair.groups, -1).repeat_interleave(shape[pair.into] // pair.groups, 0)
+    return (rows if pair.into < pair.out else rows.T).reshape(shape)
