@@ -1,9 +1,14 @@
+from itertools import product
 from math import log
 
+import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss
+from scipy.spatial.distance import jensenshannon
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, jaccard_score, log_loss
 
+from weightspace.errors import ArchitectureError
 from weightspace.execute.measure import compare, score
 
 LOGITS = torch.randn(5, 200, 4, generator=torch.Generator().manual_seed(0)) * 2
@@ -21,6 +26,34 @@ def test_scores_are_those_of_scikit_learn_and_do_not_depend_on_batches():
         assert found.loss[i].item() == pytest.approx(expected, rel=1e-6)
         assert found.accuracy[i].item() == pytest.approx((logits.argmax(-1) == LABELS).float().mean().item())
     torch.testing.assert_close(found.calibration_error, whole.calibration_error)
+
+
+def test_calibration_is_that_of_scikit_learns_reliability_curve():
+    """Two classes of which the second is always the more likely, so that its probability is the confidence."""
+    generator = torch.Generator().manual_seed(3)
+    sure = 0.5 + torch.rand(300, generator=generator, dtype=torch.float64) / 2
+    labels = (torch.rand(300, generator=generator) < 0.7).long()
+    found = score([(torch.stack([1 - sure, sure], 1).log()[None], labels)]).calibration_error
+    share, mean = calibration_curve(labels, sure, n_bins=15)
+    count = np.histogram(sure, np.linspace(0, 1, 16))[0]
+    assert found.item() == pytest.approx((abs(share - mean) * count[count > 0]).sum() / 300, rel=1e-6)
+
+
+def test_pairs_are_those_of_scipy_and_scikit_learn():
+    found, p = compare([(LOGITS[:2], LOGITS[2:], LABELS)]), LOGITS.double().softmax(-1).numpy()
+    answers = LOGITS.argmax(-1)
+    for i, j in product(range(2), range(3)):
+        wrong, missed = ((answers[k] != LABELS).numpy() for k in (i, 2 + j))
+        apart = (jensenshannon(p[i], p[2 + j], axis=1) ** 2).mean()
+        assert found.divergence[i, j].item() == pytest.approx(apart, rel=1e-6)
+        assert found.error_overlap[i, j].item() == pytest.approx(jaccard_score(wrong, missed), rel=1e-6)
+        assert found.agreement[i, j].item() == pytest.approx(accuracy_score(answers[i], answers[2 + j]), rel=1e-6)
+
+
+def test_no_inputs_are_named():
+    for measure in (score, compare):
+        with pytest.raises(ArchitectureError, match="pass at least one batch"):
+            measure([])
 
 
 def test_calibration_by_hand():

@@ -17,8 +17,8 @@ from weightspace.execute.stack import Stacked, run_stacked
 def reestimate_batch_norm(module: nn.Module, stacked: Stacked, batches: Iterable[Tensor]) -> dict[str, Tensor]:
     """Return `stacked` with the running mean and variance of every batch norm measured on `batches`.
 
-    Statistics belong to the weights: after merging, pruning or decoding, the stored ones are wrong. The mean is that of
-    the batches' means, the variance that of all inputs together, `mean(var + mean^2) - mean(mean)^2`.
+    Statistics belong to the weights: after merging, pruning or decoding, the stored ones are wrong. Mean and variance
+    are the means of the batches' own, as `torch.optim.swa_utils.update_bn` leaves them in one network.
 
     Args:
         module: The architecture; unchanged.
@@ -31,22 +31,20 @@ def reestimate_batch_norm(module: nn.Module, stacked: Stacked, batches: Iterable
     Source: Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization", section 3.2.
     """
     module, stacked = copy.deepcopy(module).train(), {name: tensor.clone() for name, tensor in stacked.items()}
-    norms = [n for n, m in module.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    for name in norms:
-        module.get_submodule(name).momentum = 1.0  # each pass leaves the statistics of its own batch
-    sums: dict[str, Tensor] = {}
+    norms = {n: m for n, m in module.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats}
+    for norm in norms.values():
+        norm.momentum = 1.0  # each pass leaves the statistics of its own batch
+    keys = [f"{name}.{kind}" for name in norms for kind in ("running_mean", "running_var")]
+    sums = {key: torch.zeros_like(stacked[key], dtype=torch.float64) for key in keys}
     count = 0
-    for count, batch in enumerate(batches, start=1):  # noqa: B007
+    for batch in batches:
         run_stacked(module, stacked, batch)
-        for name in norms:
-            mean, var = stacked[f"{name}.running_mean"], stacked[f"{name}.running_var"]
-            for key, value in ((f"{name}.running_mean", mean), (f"{name}.running_var", var + mean**2)):
-                sums[key] = sums.get(key, 0) + value.double()
+        sums = {key: total + stacked[key] for key, total in sums.items()}
+        count += 1
     if norms and not count:
         raise ArchitectureError("no inputs to measure batch norm statistics on: pass at least one batch.")
+    for key, total in sums.items():
+        stacked[key] = (total / count).to(stacked[key].dtype)
     for name in norms:
-        mean = sums[f"{name}.running_mean"] / count
-        stacked[f"{name}.running_mean"] = mean.to(stacked[f"{name}.running_mean"].dtype)
-        var = sums[f"{name}.running_var"] / count - mean**2
-        stacked[f"{name}.running_var"] = var.to(stacked[f"{name}.running_var"].dtype)
+        stacked[f"{name}.num_batches_tracked"].fill_(count)
     return stacked

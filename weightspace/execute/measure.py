@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from weightspace.errors import ArchitectureError
+
 Logits = Float[Tensor, "models inputs classes"]
+Others = Float[Tensor, "others inputs classes"]
 Labels = Int[Tensor, " inputs"]
 
 BINS = 15
@@ -55,44 +58,58 @@ class Comparison:
 def score(batches: Iterable[tuple[Logits, Labels]]) -> Scores:
     """Return accuracy, loss and calibration of each network, streamed over batches of `(logits, labels)`.
 
+    Raises:
+        ArchitectureError: There are no batches.
+
     Source: calibration error after Guo et al. (2017), "On calibration of modern neural networks", section 2.
     """
-    total: Tensor | float = 0.0
-    bins: Tensor | float = 0.0
-    count = 0
-    for logits, labels in batches:
-        logp = logits.double().log_softmax(-1)
-        confidence, answer = logp.exp().max(-1)
-        right = (answer == labels).double()
-        loss = -logp.gather(-1, labels.expand(len(logits), -1)[..., None].long()).squeeze(-1)
-        total = total + torch.stack([right.sum(1), loss.sum(1)])
-        which = F.one_hot((confidence * BINS).nan_to_num().long().clamp(0, BINS - 1), BINS).double()
-        bins = bins + torch.einsum("min,mi->mn", which, confidence - right)
-        count += len(labels)
-    assert isinstance(total, Tensor) and isinstance(bins, Tensor), "at least one batch"
-    return Scores((total[0] / count).float(), (total[1] / count).float(), (bins.abs().sum(1) / count).float())
+    right, loss, bins, count = _sum_batches(_score_batch(*batch) for batch in batches)
+    accuracy, error = right / count, bins.abs().sum(1) / count
+    return Scores(accuracy.float(), (loss / count).float(), error.float())
+
+
+def _score_batch(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    logp = logits.double().log_softmax(-1)
+    confidence, answer = logp.exp().max(-1)
+    right = (answer == labels).double()
+    loss = -logp.gather(-1, labels.expand(len(logits), -1)[..., None].long()).squeeze(-1)
+    # bin i holds confidences in (i / BINS, (i + 1) / BINS]
+    which = F.one_hot((confidence * BINS).nan_to_num().ceil().long().clamp(1, BINS) - 1, BINS).double()
+    bins = torch.einsum("min,mi->mn", which, confidence - right)
+    return right.sum(1), loss.sum(1), bins, torch.tensor(len(labels), device=logits.device)
 
 
 @torch.no_grad()
-def compare(batches: Iterable[tuple[Logits, Logits, Labels]]) -> Comparison:
-    """Return agreement, error overlap and divergence of all pairs, streamed over `(logits, others, labels)`."""
-    alike: Tensor | float = 0.0
-    both: Tensor | float = 0.0
-    either: Tensor | float = 0.0
-    apart: Tensor | float = 0.0
-    count = 0
-    for logits, others, labels in batches:
-        classes = logits.shape[-1]
-        a, b = logits.argmax(-1), others.argmax(-1)
-        alike = alike + torch.einsum("mic,oic->mo", F.one_hot(a, classes).double(), F.one_hot(b, classes).double())
-        wrong, missed = (a != labels).double(), (b != labels).double()
-        shared = wrong @ missed.T
-        both, either = both + shared, either + wrong.sum(1)[:, None] + missed.sum(1) - shared
-        apart = apart + _jensen_shannon(logits.double().log_softmax(-1), others.double().log_softmax(-1))
-        count += len(labels)
-    assert isinstance(alike, Tensor) and isinstance(both, Tensor), "at least one batch"
+def compare(batches: Iterable[tuple[Logits, Others, Labels]]) -> Comparison:
+    """Return agreement, error overlap and divergence of all pairs, streamed over `(logits, others, labels)`.
+
+    Raises:
+        ArchitectureError: There are no batches.
+    """
+    alike, both, either, apart, count = _sum_batches(_compare_batch(*batch) for batch in batches)
     overlap = torch.where(either == 0, torch.ones_like(both), both / either)
     return Comparison((alike / count).float(), overlap.float(), (apart / count).float())
+
+
+def _compare_batch(logits: Tensor, others: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    classes = logits.shape[-1]
+    a, b = logits.argmax(-1), others.argmax(-1)
+    alike = torch.einsum("mic,oic->mo", F.one_hot(a, classes).double(), F.one_hot(b, classes).double())
+    wrong, missed = (a != labels).double(), (b != labels).double()
+    both = wrong @ missed.T
+    either = wrong.sum(1)[:, None] + missed.sum(1) - both
+    apart = _jensen_shannon(logits.double().log_softmax(-1), others.double().log_softmax(-1))
+    return alike, both, either, apart, torch.tensor(len(labels), device=logits.device)
+
+
+def _sum_batches(parts: Iterable[tuple[Tensor, ...]]) -> list[Tensor]:
+    """Sum of each quantity over the batches."""
+    totals: list[Tensor] = []
+    for part in parts:
+        totals = [total + value for total, value in zip(totals, part, strict=True)] if totals else list(part)
+    if not totals:
+        raise ArchitectureError("no inputs to measure networks on: pass at least one batch.")
+    return totals
 
 
 def _jensen_shannon(logp: Tensor, logq: Tensor) -> Tensor:
