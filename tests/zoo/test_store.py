@@ -4,6 +4,7 @@ import torch
 
 from weightspace import zoo
 from weightspace.errors import ZooError
+from weightspace.zoo import store
 from weightspace.zoo.store import Part, append_parts, describe_shapes, hash_tensors, merge_populations
 
 
@@ -88,6 +89,36 @@ def test_merging_keeps_every_checkpoint(population, tmp_path):
     assert both.verify() == 12
     assert both.checkpoint("p/31").tensors["b"].equal(make_part(30).tensors["b"][1])
     assert both.frame()["colour"].isna().sum() == 9
+
+
+def test_merging_namesakes_keeps_both_and_a_failed_merge_leaves_nothing(population, tmp_path):
+    namesake = append_parts(tmp_path / "elsewhere" / "a", "0.safetensors", [make_part(40)])
+    assert merge_populations(tmp_path / "both", [population, namesake]).verify() == 12
+    with pytest.raises(ZooError, match="are there already"):
+        merge_populations(tmp_path / "twice", [population, population])
+    with pytest.raises(ZooError, match="so it is no population"):
+        zoo.load(tmp_path / "twice")
+
+
+def test_rows_come_back_in_the_order_asked_for(population):
+    rows = population.frame(where=[("run", "in", [1, 20, 2, 22])]).sort_values("id", ascending=False)
+    found = population.stack(rows)["w"]
+    expected = {
+        f"p/{i}": make_part(start).tensors["w"][i - start] for start in (0, 20) for i in range(start, start + 3)
+    }
+    assert rows["id"].tolist() == ["p/22", "p/20", "p/2", "p/1"]
+    for identity, weights in zip(rows["id"], found, strict=True):
+        assert torch.equal(weights, expected[identity])
+
+
+def test_filters_find_the_same_rows_in_many_row_groups(population, monkeypatch):
+    monkeypatch.setattr(store, "_ROW_GROUP", 2)
+    many = append_parts(population.folder, "2.safetensors", [make_part(50)])
+    everything = many.frame()
+    for where in ([("accuracy", ">=", 0.2)], [("run", ">", 10), ("note", "==", "x")], [("run", ">", 999)]):
+        expected = everything.query(" and ".join(f"{name} {sign} {value!r}" for name, sign, value in where))
+        found = many.frame(["id", "accuracy"], where=where)
+        assert found["id"].tolist() == expected["id"].tolist() and found["accuracy"].tolist() == list(expected.accuracy)
 
 
 def test_several_architectures_are_not_stacked(population):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, log
 from typing import Any, final
@@ -151,7 +151,7 @@ def _choice(value: Any) -> Choice:
     return Choice(tuple(value))
 
 
-READERS = {
+READERS: dict[str, Callable[[Any], Distribution]] = {
     "constant": lambda v: Choice((v,)),
     "choice": _choice,
     "uniform": _bounds,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -27,11 +27,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.whole import replacing
 from weightspace.errors import ZooError
 from weightspace.zoo.families import build_network
 from weightspace.zoo.families.signature import Signature
 
 MANIFEST, ARCHITECTURES, SHARDS = "manifest.parquet", "architectures.json", "shards"
+_ROW_GROUP = 65_536  # rows that a filter looks at, and holds in memory, at a time
 _UNIQUE = ("id", "sha256", "parent")  # columns of text that hardly repeats
 
 
@@ -65,19 +67,17 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_whole(path: Path, write: Any) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under another name and move it into place, so that it is there whole or not at all.
 
     Raises:
         ZooError: The disk is full or the folder cannot be written; what was there before stays.
     """
-    draft = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(draft)
-        os.replace(draft, path)
+        with replacing(path) as draft:
+            write(draft)
     except (OSError, SafetensorError) as error:
-        draft.unlink(missing_ok=True)
         raise ZooError(
             f"{path}: cannot be written ({error}). What was finished is kept; make room and start again."
         ) from error
@@ -116,9 +116,16 @@ class Population:
         unknown = sorted(wanted - set(self.columns))
         if unknown:
             raise ZooError(f"{self.folder}: the manifest has no columns {unknown}; it has {list(self.columns)}.")
-        picked = None if columns is None else list(columns)
-        table = pq.read_table(self.folder / MANIFEST, columns=picked, filters=list(where) or None)
-        return table.to_pandas()
+        picked = list(self.columns if columns is None else columns)
+        if not where or not len(self):
+            return pq.read_table(self.folder / MANIFEST, columns=picked).to_pandas()
+        with pq.ParquetFile(self.folder / MANIFEST) as manifest:
+            try:
+                return pa.concat_tables(_filter_rows(manifest, picked, where)).to_pandas()
+            except (pa.ArrowException, ValueError, TypeError) as error:
+                raise ZooError(
+                    f"{self.folder}: the conditions {list(where)} do not fit the columns ({error})."
+                ) from error
 
     @cached_property
     def architectures(self) -> dict[str, Any]:
@@ -135,20 +142,30 @@ class Population:
         if len(kinds) != 1:
             raise ZooError(f"{self.folder}: {len(rows)} rows of {len(kinds)} architectures; stack one at a time.")
         shapes = self.architectures[kinds.pop()]["shapes"]
-        places = [self._read(row, shapes) for row in rows.to_dict("records")]
-        return {name: torch.stack([tensors[name] for tensors in places]) for name in shapes}
+        stacked: dict[str, Tensor] = {}
+        places = rows.reset_index(drop=True).groupby(["shard", "group"], observed=True, sort=False)
+        for (shard, group), same in places:
+            where = torch.tensor(same.index.to_numpy())
+            for name, tensor in self._read(str(shard), str(group), same, shapes).items():
+                stacked.setdefault(name, tensor.new_empty(len(rows), *tensor.shape[1:]))[where] = tensor
+        return stacked
 
-    def _read(self, row: Mapping[Any, Any], names: Sequence[str] | Mapping[str, Any]) -> dict[str, Tensor]:
-        path = self.folder / SHARDS / str(row["shard"])
+    def _read(
+        self, shard: str, group: str, rows: pd.DataFrame, names: Sequence[str] | Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """Tensors of rows that lie in one group of one shard, each held against its hash."""
+        path = self.folder / SHARDS / shard
         try:
-            with safe_open(path, framework="pt") as shard:
-                tensors = {name: shard.get_slice(f"{row['group']}/{name}")[int(row["row"])] for name in names}
+            with safe_open(path, framework="pt") as file:
+                slices = {name: file.get_slice(f"{group}/{name}") for name in names}
+                tensors = {name: torch.stack([part[int(i)] for i in rows["row"]]) for name, part in slices.items()}
         except (OSError, SafetensorError) as error:
             raise ZooError(
                 f"{path}: missing or not readable ({error}); fetch or build the population again."
             ) from error
-        if hash_tensors(tensors) != row["sha256"]:
-            raise ZooError(f"{path}: the weights of {row['id']} are not those of the manifest (SHA-256 differs).")
+        for i, (identity, digest) in enumerate(zip(rows["id"], rows["sha256"], strict=True)):
+            if hash_tensors({name: tensor[i] for name, tensor in tensors.items()}) != digest:
+                raise ZooError(f"{path}: the weights of {identity} are not those of the manifest (SHA-256 differs).")
         return tensors
 
     def batches(self, rows: pd.DataFrame, size: int = 256) -> Iterator[tuple[pd.DataFrame, dict[str, Tensor]]]:
@@ -167,8 +184,7 @@ class Population:
         rows = self.frame(where=[("id", "==", identity)])
         if rows.empty:
             raise ZooError(f"{self.folder}: the manifest has no checkpoint {identity!r}.")
-        row = rows.iloc[0].to_dict()
-        tensors = self._read(row, self.architectures[row["architecture"]]["shapes"])
+        tensors = {name: stacked[0] for name, stacked in self.stack(rows).items()}
         return Checkpoint(tensors, source=f"{self.folder.name}:{identity}")
 
     def module(self, architecture: str) -> nn.Module:
@@ -218,31 +234,41 @@ def append_parts(folder: str | Path, shard: str, parts: Sequence[Part]) -> Popul
         tensors |= {f"{group}/{name}": tensor.contiguous() for name, tensor in part.tensors.items()}
         each = [hash_tensors({n: t[i] for n, t in part.tensors.items()}) for i in range(len(part.rows))]
         where: dict[str, Any] = {"shard": shard, "group": group, "row": range(len(part.rows)), "sha256": each}
-        tables.append(_as_table(part.rows.assign(**where, architecture=kind)))
+        tables.append(as_table(part.rows.assign(**where, architecture=kind)))
     write_whole(folder / SHARDS / shard, lambda path: save_file(tensors, path))
     return _extend(folder, pa.concat_tables(tables, promote_options="permissive"), known)
 
 
 def merge_populations(folder: str | Path, others: Sequence[Population]) -> Population:
-    """Bring populations together in a new or existing one; shards are copied as they are.
+    """Bring populations together in a new or existing one; all of them or none.
+
+    Shards are copied as they are, under the hash of their content.
 
     Raises:
-        ZooError: An id is in two of them, or the disk is full.
+        ZooError: An id is in two of them, a shard is missing, or the disk is full; the folder holds what it held.
     """
-    folder = Path(folder)
+    folder, tables = Path(folder), []
+    architectures: dict[str, Any] = {}
     for other in others:
         table = pq.read_table(other.folder / MANIFEST)
-        prefix = f"{other.folder.name}-"
-        for name in table["shard"].unique().to_pylist():
-            content = (other.folder / SHARDS / name).read_bytes()
-            write_whole(folder / SHARDS / f"{prefix}{name}", lambda path, content=content: path.write_bytes(content))
-        renamed = pa.array([prefix + name for name in table["shard"].to_pylist()]).dictionary_encode()
-        table = table.set_column(table.column_names.index("shard"), "shard", renamed)
-        _extend(folder, table, other.architectures)
-    return Population(folder)
+        names = {name: _copy_shard(other.folder / SHARDS / name, folder) for name in set(table["shard"].to_pylist())}
+        renamed = pa.array([names[name] for name in table["shard"].to_pylist()]).dictionary_encode()
+        tables.append(table.set_column(table.column_names.index("shard"), "shard", renamed))
+        architectures |= other.architectures
+    return _extend(folder, pa.concat_tables(tables, promote_options="permissive"), architectures)
 
 
-def _as_table(rows: pd.DataFrame) -> pa.Table:
+def _copy_shard(path: Path, folder: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            name = f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.safetensors"
+    except OSError as error:
+        raise ZooError(f"{path}: missing or not readable ({error}); fetch or build the population again.") from error
+    write_whole(folder / SHARDS / name, lambda draft: shutil.copyfile(path, draft))
+    return name
+
+
+def as_table(rows: pd.DataFrame) -> pa.Table:
     """Rows as Arrow: numbers in 32 bits, repeating text as a dictionary."""
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     for i, field in enumerate(table.schema):
@@ -254,6 +280,31 @@ def _as_table(rows: pd.DataFrame) -> pa.Table:
         elif pa.types.is_large_string(field.type) or pa.types.is_null(field.type):
             table = table.set_column(i, field.name, column.cast(pa.string()))
     return table
+
+
+def _filter_rows(
+    manifest: pq.ParquetFile, columns: list[str], where: Sequence[tuple[str, str, Any]]
+) -> Iterator[pa.Table]:
+    """Rows that meet all conditions, a row group at a time: first its conditions, then what they leave of it."""
+    condition = pq.filters_to_expression(list(where))
+    for i in range(manifest.num_row_groups):
+        looked_at = manifest.read_row_group(i, columns=sorted({name for name, _, _ in where}))
+        numbered = looked_at.append_column("", pa.array(range(len(looked_at)), pa.int64()))
+        kept = numbered.filter(condition)[""]
+        if len(kept) or i == 0:
+            yield manifest.read_row_group(i, columns=columns).take(kept)
+
+
+def write_manifest(folder: Path, table: pa.Table) -> None:
+    """Write the manifest of a population, whole.
+
+    Raises:
+        ZooError: The disk is full; the manifest that was there stays.
+    """
+    whole = table.combine_chunks().unify_dictionaries()
+    write_whole(
+        folder / MANIFEST, lambda draft: pq.write_table(whole, draft, compression="zstd", row_group_size=_ROW_GROUP)
+    )
 
 
 def _extend(folder: Path, table: pa.Table, architectures: Mapping[str, Any]) -> Population:
@@ -269,8 +320,7 @@ def _extend(folder: Path, table: pa.Table, architectures: Mapping[str, Any]) -> 
         raise ZooError(f"{folder}: ids {twice[:3]} are there already; every checkpoint needs its own id.")
     text = json.dumps(architectures, indent=1, sort_keys=True)
     write_whole(folder / ARCHITECTURES, lambda draft: draft.write_text(text + "\n"))
-    table = table.combine_chunks().unify_dictionaries()
-    write_whole(path, lambda draft: pq.write_table(table, draft, compression="zstd"))
+    write_manifest(folder, table)
     return Population(folder)
 
 
