@@ -1,8 +1,10 @@
 """Small networks on disk, and the command as users run it."""
 
 import os
+import pty
 import subprocess
 import sys
+import termios
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,3 +61,31 @@ def shell():
         return subprocess.run(words, input=text, capture_output=True, text=True, env=environment)
 
     return call
+
+
+@pytest.fixture
+def on_a_terminal():
+    """What the command writes to a terminal of so many columns on one of its streams."""
+    return _on_a_terminal
+
+
+def _on_a_terminal(words, *, columns, stream):
+    reader, writer = pty.openpty()
+    termios.tcsetwinsize(writer, (24, columns))
+    environment = os.environ | {"TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer}
+    running = subprocess.Popen(list(map(str, words)), env=environment, **streams)
+    os.close(writer)
+    said = b""
+    while piece := _read(reader):
+        said += piece
+    os.close(reader)
+    assert running.wait() == 0
+    return said.decode()
+
+
+def _read(reader):
+    try:
+        return os.read(reader, 4096)
+    except OSError:  # the other end of a terminal was closed
+        return b""

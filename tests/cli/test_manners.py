@@ -1,9 +1,6 @@
 """How every verb behaves: exit status, standard input, pipes, terminals, Ctrl-C."""
 
-import os
-import pty
 import subprocess
-import termios
 from pathlib import Path
 
 import pytest
@@ -41,42 +38,19 @@ def test_a_pipe_gets_plain_text_that_does_not_depend_on_its_width(runs, shell):
     assert narrow.stderr == ""
 
 
-def _on_a_terminal(words, *, columns, stream):
-    """What the command writes to a terminal of so many columns on one of its streams."""
-    reader, writer = pty.openpty()
-    termios.tcsetwinsize(writer, (24, columns))
-    environment = os.environ | {"TERM": "xterm", "OMP_NUM_THREADS": "1"}
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer}
-    running = subprocess.Popen(list(map(str, words)), env=environment, **streams)
-    os.close(writer)
-    said = b""
-    while piece := _read(reader):
-        said += piece
-    os.close(reader)
-    assert running.wait() == 0
-    return said.decode()
-
-
-def _read(reader):
-    try:
-        return os.read(reader, 4096)
-    except OSError:  # the other end of a terminal was closed
-        return b""
-
-
 @pytest.mark.parametrize("columns", [80, 160])
-def test_a_terminal_gets_tables_without_broken_words(runs, command, columns):
+def test_a_terminal_gets_tables_without_broken_words(runs, command, columns, on_a_terminal):
     path = runs / "net0.safetensors"
     words = [command, "inspect", str(path), "--stats"]
     plain = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    said = _on_a_terminal(words, columns=columns, stream="stdout")
+    said = on_a_terminal(words, columns=columns, stream="stdout")
     assert "─" in said and "100.0%" in said
     numbers = {word for line in plain.split("statistics\n")[1].splitlines()[1:] for word in line.split()}
     assert numbers <= set(said.split())
 
 
-def test_a_terminal_gets_a_progress_bar(runs, command, tmp_path):
-    said = _on_a_terminal([command, "embed", runs, "-o", tmp_path / "l.parquet"], columns=80, stream="stderr")
+def test_a_terminal_gets_a_progress_bar(runs, command, tmp_path, on_a_terminal):
+    said = on_a_terminal([command, "embed", runs, "-o", tmp_path / "l.parquet"], columns=80, stream="stderr")
     assert "checkpoint" in said and "3/3" in said
 
 

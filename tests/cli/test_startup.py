@@ -22,7 +22,15 @@ def _heavy_imports(body, *arguments):
 RUN = "from weightspace.cli import run\nassert run(sys.argv[1:]) == 0"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["inspect", "--help"], ["embed", "--help"], []])
+HELP = [
+    [],
+    ["--help"],
+    ["--version"],
+    *([*verb, "--help"] for verb in (["inspect"], ["embed"], ["zoo"], ["zoo", "build"])),
+]
+
+
+@pytest.mark.parametrize("arguments", HELP)
 def test_help_imports_nothing_heavy(arguments):
     said, heavy = _heavy_imports(RUN, *arguments)
     assert heavy == [] and said.strip()
@@ -32,7 +40,7 @@ def test_help_imports_nothing_heavy(arguments):
 def test_completion_imports_nothing_heavy(shell):
     body = f"from weightspace.cli import app\nprint(app().generate_completion(shell={shell!r}))"
     said, heavy = _heavy_imports(body)
-    assert heavy == [] and "neighbours" in said and "stats" in said
+    assert heavy == [] and "neighbours" in said and "stats" in said and "deterministic" in said
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
