@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from weightspace.graph.fold import fold_batch_norm
     from weightspace.graph.infer import infer_graph
     from weightspace.graph.pyg import to_pyg
+    from weightspace.graph.symmetry.align import align
+    from weightspace.graph.symmetry.canonical import canonicalise
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale
     from weightspace.graph.trace import trace_graph
@@ -46,6 +48,8 @@ _HOME = {
     # its symmetries
     "relabel": "graph.symmetry.relabel",
     "rescale": "graph.symmetry.rescale",
+    "canonicalise": "graph.symmetry.canonical",
+    "align": "graph.symmetry.align",
     "fold_batch_norm": "graph.fold",
     # as PyTorch Geometric sees it
     "to_pyg": "graph.pyg",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -38,7 +39,7 @@ class Piece:
     shape: tuple[int, ...]
     units: tuple[Unit, ...]
 
-    @property
+    @cached_property
     def axes(self) -> frozenset[str]:
         """Names of the hidden axes it sits on."""
         return frozenset(axis for axis, _ in self.units)
