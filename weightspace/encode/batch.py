@@ -25,10 +25,10 @@ class Architecture:
 
 
 def signature(checkpoint: Checkpoint) -> Signature:
-    """What two checkpoints must have in common to be encoded together: names, dtypes, shapes, ties, program."""
+    """What two checkpoints must have in common to be encoded together: tensors, ties, program, configuration."""
     header = checkpoint.header
     infos = tuple((info.name, info.dtype, info.shape) for info in header.tensors.values())
-    return infos, tuple(header.shared.items()), header.metadata.get("architecture")
+    return infos, tuple(header.shared.items()), header.metadata.get("architecture"), header.metadata.get("config")
 
 
 class Architectures:
