@@ -15,7 +15,7 @@ from torch import Tensor
 
 from weightspace.encode.sides import Grouping, Side, make_side
 from weightspace.errors import GraphError
-from weightspace.graph.axes import Axis, Block, ParameterGraph, Prod, Sum, Term, leaves
+from weightspace.graph.axes import Axis, Block, ParameterGraph, Prod, Term
 from weightspace.graph.layout import Segment, dimension_roles, segments
 
 SIZES = 6
@@ -150,16 +150,8 @@ def _side(graph: ParameterGraph, found: list[Segment], term: Term, split: _Split
         return sides[term]
     rank = np.argsort(split.index.flatten().numpy()) if split.index is not None and split.near else None
     grouping = Grouping(split.shared, rank) if split.shared else None
-    side = make_side(graph, found, grouping, ordered=not _repeated(term))
+    side = make_side(graph, found, grouping)
     return side if split.shared else sides.setdefault(term, side)
-
-
-def _repeated(term: Term) -> bool:
-    """Whether an axis stands twice within a product, so that its slots are units too."""
-    if isinstance(term, Prod):
-        names = [name for part in term.parts for name in {leaf.axis for leaf in leaves(part)}]
-        return len(set(names)) < len(names) or any(map(_repeated, term.parts))
-    return isinstance(term, Sum) and any(map(_repeated, term.parts))
 
 
 def _shared(graph: ParameterGraph, rows: list[Segment], columns: list[Segment]) -> tuple[tuple[str, ...], str | None]:

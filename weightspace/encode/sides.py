@@ -92,16 +92,15 @@ class _Part:
     ordered: bool
 
 
-def make_side(graph: ParameterGraph, found: list[Segment], grouping: Grouping | None, *, ordered: bool) -> Side:
+def make_side(graph: ParameterGraph, found: list[Segment], grouping: Grouping | None) -> Side:
     """Return the side that these segments make.
 
     Args:
         graph: Their graph.
         found: Segments of the dimension; together they hold every position.
         grouping: Where the units of a shared parent pair up with the other side's.
-        ordered: Whether slots have an order (no axis is repeated within a product).
     """
-    parts = [_part(graph, segment, grouping, ordered) for segment in found]
+    parts = [_part(graph, segment, grouping) for segment in found]
     axes = tuple(dict.fromkeys(part.axis for part in parts if part.axis is not None))
     counts = tuple(graph.count(axis) for axis in axes)
     start, total = dict(zip(axes, np.cumsum([0, *counts]).tolist(), strict=False)), sum(counts)
@@ -129,7 +128,7 @@ def _positions(parts: list[_Part], start: dict[str, int], total: int) -> Gather:
     return mean_gather(np.concatenate(places), entries, length=total + any(p.axis is None for p in parts))
 
 
-def _part(graph: ParameterGraph, segment: Segment, grouping: Grouping | None, ordered: bool) -> _Part:
+def _part(graph: ParameterGraph, segment: Segment, grouping: Grouping | None) -> _Part:
     places, digits, slots = segment.positions, dict(segment.digits), segment.slots
     if grouping and grouping.rank is not None:
         places = grouping.rank[places]
@@ -142,8 +141,7 @@ def _part(graph: ParameterGraph, segment: Segment, grouping: Grouping | None, or
         digits |= {name: np.repeat(digit, n) for name, digit in shared.items()}
         slots = np.tile(slots, len(groups))
     line = graph.lineage(segment.axis) if segment.axis else ()
-    foreign = set(segment.digits) - set(line)
-    return _Part(segment.axis, places, _units(graph, line, digits, len(places)), slots, ordered and not foreign)
+    return _Part(segment.axis, places, _units(graph, line, digits, len(places)), slots, segment.ordered(graph))
 
 
 def _units(graph: ParameterGraph, line: tuple[str, ...], digits: dict[str, np.ndarray], n: int) -> np.ndarray:

@@ -32,6 +32,12 @@ class Segment:
     digits: dict[str, np.ndarray]
     factors: tuple[Leaf | Span, ...]
 
+    def ordered(self, graph: ParameterGraph) -> bool:
+        """Whether slots have an order, as pixels and gates do; else some are units themselves, of any order."""
+        axes = [factor.axis for factor in self.factors if isinstance(factor, Leaf)]
+        line = graph.lineage(self.axis) if self.axis else ()
+        return len(set(axes)) == len(axes) and set(axes) <= set(line)
+
 
 def digits_of(radices: Sequence[int]) -> tuple[np.ndarray, ...]:
     """Return the digits of `0, 1, 2, ...` in a mixed radix, major first.

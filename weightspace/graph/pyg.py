@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -38,7 +38,8 @@ def to_pyg(graph: ParameterGraph, checkpoint: Checkpoint | None = None) -> Heter
     - An edge type `(source axis, tensor, target axis)` for the weights between two axes; a tensor on more axes (a
       concatenation) has several. `edge_attr` holds a row of kernel taps an edge, of sizes `kernel`; `segment` and
       `slot`, `(edges, 2)` for source and target, the part of the dimension that the weight lies in (query, key,
-      value) and the position of the unit in that part (pixel, gate); `tensor`, `kind`.
+      value) and the position of the unit in that part (pixel, gate); `ordered`, whether slots have an order, or are
+      units of one more axis; `tensor`, `kind`.
     - `(child axis, "lives in", parent axis)` for nested axes.
     - The node `no unit` stands for positions that are no units, and holds the weights that sit on none.
 
@@ -88,6 +89,7 @@ class _End:
     slots: np.ndarray
     digits: dict[str, np.ndarray]
     named: frozenset[str]
+    ordered: bool
 
     @classmethod
     def of(cls, graph: ParameterGraph, number: int, segment: Segment) -> _End:
@@ -102,10 +104,16 @@ class _End:
         for name in line:
             units = units * graph.axes[name].size + digits[name]
         positions, slots = (np.repeat(x, times) for x in (segment.positions, segment.slots))
-        named = frozenset(segment.digits)
-        return cls(
-            segment.axis or NO_UNIT, number, positions, units, slots, {name: digits[name] for name in line}, named
-        )
+        named, own = frozenset(segment.digits), {name: digits[name] for name in line}
+        axis, ordered = segment.axis or NO_UNIT, segment.ordered(graph)
+        return cls(axis, number, positions, units, slots, own, named, ordered)
+
+    @property
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """Units, positions, segment, slots and whether those are ordered, one entry a position and unit."""
+        n = len(self.units)
+        segment, ordered = np.full(n, self.number, np.int32), np.full(n, self.ordered)
+        return self.units, self.positions, segment, self.slots.astype(np.int32), ordered
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +173,7 @@ def _type_names(names: Iterable[str]) -> dict[str, str]:
 def _add_nodes(
     data: HeteroData, graph: ParameterGraph, names: Mapping[str, str], laid: list[_Laid], values: dict[str, Tensor]
 ) -> None:
-    bare = any(end.axis == NO_UNIT for x in laid for end in (*x.targets, *x.sources))
+    bare = any(end.axis == NO_UNIT for x in laid for end in (*x.targets, *(x.sources if x.between else ())))
     for name in (*graph.axes, *[NO_UNIT] * bare):
         own = [(x, _places(end)) for x in laid if not x.between for end in x.targets if end.axis == name]
         store, axis = data[names[name]], graph.axes.get(name)
@@ -194,30 +202,23 @@ def _add_edges(
     data: HeteroData, names: tuple[Mapping[str, str], Mapping[str, str]], x: _Laid, tensor: Tensor | None
 ) -> None:
     for source, target in dict.fromkeys((s.axis, t.axis) for t in x.targets for s in x.sources):
-        pieces = list(_pieces(x, source, target))
+        ends = [(s, t) for t in x.targets if t.axis == target for s in x.sources if s.axis == source]
+        units, positions, segment, slot, ordered = _edges(ends)
         edges = data[names[0][source], names[1][x.block.tensor], names[0][target]]
-        edges.edge_index, edges.segment, edges.slot = (
-            torch.from_numpy(np.concatenate([piece[i] for piece in pieces], axis)) for i, axis in enumerate((1, 0, 0))
-        )
+        edges.edge_index, edges.segment, edges.slot, edges.ordered = units.T.contiguous(), segment, slot, ordered
         edges.tensor, edges.kind, edges.kernel = x.block.tensor, x.block.kind, x.kernel
         if tensor is not None:
-            places = torch.from_numpy(np.concatenate([piece[3] for piece in pieces], 1))
-            edges.edge_attr = x.matrix(tensor)[places[0], places[1]]
+            edges.edge_attr = x.matrix(tensor)[positions[:, 1], positions[:, 0]]
 
 
-def _pieces(x: _Laid, source: str, target: str) -> Iterator[tuple[np.ndarray, ...]]:
-    """Units, segments, slots and places in the matrix of the edges between each two segments of two axes."""
-    for t in (t for t in x.targets if t.axis == target):
-        for s in (s for s in x.sources if s.axis == source):
-            rows, columns = np.nonzero(_met(t, s))
-            segment = np.broadcast_to(np.array([s.number, t.number], np.int32), (len(rows), 2))
-            slot = np.stack([s.slots[columns], t.slots[rows]], 1).astype(np.int32)
-            yield (
-                np.stack([s.units[columns], t.units[rows]]),
-                segment,
-                slot,
-                np.stack([t.positions[rows], s.positions[columns]]),
-            )
+def _edges(ends: list[tuple[_End, _End]]) -> list[Tensor]:
+    """Units, positions, segments, slots and whether those are ordered, `(edges, 2)`, of all edges between the ends."""
+    found: list[list[np.ndarray]] = [[] for _ in range(5)]
+    for s, t in ends:
+        rows, columns = np.nonzero(_met(t, s))
+        for part, a, b in zip(found, s.columns, t.columns, strict=True):
+            part.append(np.stack([a[columns], b[rows]], 1))
+    return [torch.from_numpy(np.concatenate(part)) for part in found]
 
 
 def _met(t: _End, s: _End) -> np.ndarray:
