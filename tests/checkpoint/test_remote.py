@@ -1,17 +1,12 @@
 """The hub: a stand-in on the loopback serves it; the client runs in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
-from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from safetensors.torch import save
 
+from tests.hub_stand_in import commit_of, run_client, serve_hub
 from weightspace.checkpoint.remote import is_hub_id
 
 BIG = save({f"layer.{i}.weight": torch.full((64, 64), float(i)) for i in range(50)})
@@ -27,64 +22,12 @@ FILES = {
     "org/escapes": {"model.safetensors.index.json": b'{"weight_map": {"a": "../m.safetensors"}}'},
     "org/none": {"README.md": b"#"},
 }
-COMMITS = {"main": "1" * 40, "v2": "2" * 40, "1" * 40: "1" * 40, "2" * 40: "2" * 40}
-
-
-class StandIn(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        path = self.path.split("?")[0].strip("/")
-        if path.startswith("api/models/"):
-            repo, _, revision = path.removeprefix("api/models/").partition("/revision/")
-            known = repo in FILES and (revision or "main") in COMMITS
-            files = [{"rfilename": name} for name in FILES.get(repo, ())]
-            body = (
-                {"id": repo, "sha": COMMITS.get(revision or "main"), "siblings": files} if known else {"error": "none"}
-            )
-            return self.answer(
-                200 if known else 404, json.dumps(body).encode(), "api", "RepoNotFound" if not known else None
-            )
-        repo, _, rest = path.partition("/resolve/")
-        revision, _, name = rest.partition("/")
-        if name not in FILES.get(repo, {}):
-            return self.answer(404, b"", name, "EntryNotFound")
-        return self.answer(200, FILES[repo][name], name, None, COMMITS[revision])
-
-    def answer(self, status, body, name, error, commit="1" * 40):
-        asked = self.headers.get("Range") if self.server.ranges else None
-        total = len(body)
-        if asked and status == 200:
-            first, last = asked.removeprefix("bytes=").split("-")
-            body, status = body[int(first) : int(last) + 1], 206
-        self.send_response(status)
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(body) - 1}/{total}")
-        self.send_header("ETag", f'"{sha256(body).hexdigest()[:40]}"')
-        self.send_header("X-Repo-Commit", commit)
-        self.send_header("Content-Length", str(len(body)))
-        if error:
-            self.send_header("X-Error-Code", error)
-        self.end_headers()
-        if self.command == "GET":
-            self.server.log.append((name, len(body), commit))
-            self.wfile.write(body)
 
 
 @pytest.fixture
 def hub():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
-    server.log, server.ranges = [], True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve_hub({f"models/{name}": {"main": files, "v2": files} for name, files in FILES.items()}) as server:
+        yield server
 
 
 def run(hub, folder, body):
@@ -98,16 +41,7 @@ def run(hub, folder, body):
         "    except WeightspaceError as found: return [type(found).__name__, str(found)]\n"
         f"print(json.dumps({body}))"
     )
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1] if hub else 9}",
-        "HF_HOME": str(folder),
-        "HF_HUB_DISABLE_XET": "1",
-        "NO_PROXY": "127.0.0.1",
-    }
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, cwd=folder)
-    assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout)
+    return run_client(hub, folder, program)
 
 
 def test_a_header_is_read_by_range_without_torch(hub, tmp_path):
@@ -117,9 +51,9 @@ def test_a_header_is_read_by_range_without_torch(hub, tmp_path):
     assert sum(size for name, size, _ in hub.log if name == "model.safetensors") <= 2**17 < len(BIG)
 
 
-def test_a_long_header_takes_a_second_range(hub, tmp_path, monkeypatch):
+def test_a_long_header_takes_a_second_range(hub, tmp_path):
     long = save({f"{i:04}.{'x' * 200}": torch.ones(1) for i in range(1000)})
-    monkeypatch.setitem(FILES, "org/long", {"model.safetensors": long})
+    hub.repositories["models/org/long"] = {"main": {"model.safetensors": long}}
     assert run(hub, tmp_path, "len(read_header('org/long').tensors)") == 1000
     assert len([name for name, _, _ in hub.log if name == "model.safetensors"]) == 2
 
@@ -130,7 +64,7 @@ def test_weights_come_with_their_shards_and_revision(hub, tmp_path):
         "float(load_checkpoint('org/plain').tensors['layer.7.weight'][0, 0]), load_checkpoint('org/plain').source]"
     )
     assert run(hub, tmp_path, body) == [["a", "b"], ["a", "b"], 7.0, "org/plain"]
-    assert {commit[0] for name, _, commit in hub.log if name.startswith("x/m-1")} == {"1", "2"}
+    assert {commit for name, _, commit in hub.log if name.startswith("x/m-1")} == {commit_of("main"), commit_of("v2")}
 
 
 def test_what_was_fetched_is_read_without_the_hub(hub, tmp_path):
