@@ -1,6 +1,7 @@
 """How every verb behaves: exit status, standard input, pipes, terminals, Ctrl-C."""
 
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,22 @@ def test_ctrl_c_leaves_quietly(monkeypatch, capsys):
 def test_a_verb_is_a_file_and_a_line():
     folder = Path(weightspace.cli.__file__).parent
     assert set(VERBS) <= {path.stem for path in folder.glob("*.py")}
+
+
+@pytest.mark.parametrize("verb", [["inspect"], ["inspect", "--stats"], ["embed", "-o", "latents.parquet"]])
+def test_reviewed_classes_pass_with_trust_and_the_refusal_says_so(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"args": Namespace(lr=0.1), "state_dict": {"fc.weight": torch.ones(2, 3)}}, "run.pt")
+
+    assert run([*verb, "run.pt"]) == 1
+    assert "argparse.Namespace" in (errors := capsys.readouterr().err) and "--trust" in errors
+    assert run([*verb, "run.pt", "--trust", *(["--force"] if verb[0] == "embed" else [])]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_trust_lets_no_code_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": torch.ones(2), "code": exec}, "evil.pt")
+
+    assert run(["inspect", "evil.pt", "--trust"]) == 1
+    assert "could run code; nothing was run" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def load_pickle(path: Path, *, trust: bool, mmap: bool) -> Any:
 def _refusal(path: Path, refused: list[str], trust: bool) -> str:
     reviewed = all(name in STAND_INS for name in refused)
     step = (
-        "These are on the reviewed list: pass trust=True to let plain values stand for them."
+        "These are on the reviewed list: pass trust=True (--trust in the shell) to let plain values stand for them."
         if reviewed and not trust
         else "Load it where it was made and save model.state_dict() alone, best as safetensors."
     )

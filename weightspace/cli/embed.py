@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,14 +22,31 @@ if TYPE_CHECKING:
 SHOWN = 50  # rows of a table that are printed; all of them are in the file
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Existing:
+    """What to do with an output that is there already.
+
+    Args:
+        resume: Keep the rows of an existing output, and embed what is not in it.
+        force: Overwrite an existing output.
+    """
+
+    resume: bool = False
+    force: bool = False
+
+
+_FRESH = Existing()
+
+
 def embed(
     paths: Inputs,
     /,
     *,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     neighbours: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
-    resume: bool = False,
-    force: bool = False,
+    existing: Existing = _FRESH,
+    trust: bool = False,
     json: bool = False,
 ) -> int:
     """Write one latent a checkpoint into a Parquet table, and say how much of each was understood.
@@ -40,14 +58,14 @@ def embed(
         paths: Files, folders, hub ids, or - for a list of them on standard input.
         output: The Parquet file to write: id, path, sha256, weights, understood, free_units, vector, error.
         neighbours: Also print so many nearest others of each checkpoint.
-        resume: Keep the rows of an existing output, and embed what is not in it.
-        force: Overwrite an existing output.
+        existing: What to do with an output that is there already.
+        trust: Let plain values stand for reviewed harmless classes in a pickle; nothing is run either way.
         json: Print one JSON object.
     """
-    if resume and force:
+    if existing.resume and existing.force:
         raise UsageError("--resume keeps the rows that --force throws away: pass one of them.")
-    check_output(output, force=force or resume)
-    table = _encode(find_inputs(paths), output, resume)
+    check_output(output, force=existing.force or existing.resume)
+    table = _encode(find_inputs(paths), output, resume=existing.resume, trust=trust)
     failed = [(row["path"], row["error"]) for row in table.data.select(["path", "error"]).to_pylist() if row["error"]]
     for path, error in failed:
         complain_about(path, error)
@@ -62,7 +80,7 @@ def embed(
     return 1 if failed else 0
 
 
-def _encode(inputs: list[str], output: Path, resume: bool) -> LatentTable:
+def _encode(inputs: list[str], output: Path, *, resume: bool, trust: bool) -> LatentTable:
     """Embed what is not known yet, and write the table."""
     from weightspace.encode.encoder import Encoder
     from weightspace.latents.table import LatentTable
@@ -75,7 +93,7 @@ def _encode(inputs: list[str], output: Path, resume: bool) -> LatentTable:
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
     with progress("checkpoint") as update:
-        table = encoder.encode_many(inputs, progress=update, cache=partial, known=known)
+        table = encoder.encode_many(inputs, progress=update, cache=partial, known=known, trust=trust)
     if known is not None:
         table = _others(known, table).append(table)
     table.to_parquet(output, overwrite=True)

@@ -31,7 +31,7 @@ class _Finding:
             yield statistics_section(self.statistics)
 
 
-def inspect(paths: Inputs, /, *, stats: bool = False, json: bool = False) -> int:
+def inspect(paths: Inputs, /, *, stats: bool = False, trust: bool = False, json: bool = False) -> int:
     """Show what checkpoints hold, from their headers alone.
 
     Tensors with dtypes and shapes, how many weights there are, the share that is understood, the axes they sit on and
@@ -40,13 +40,14 @@ def inspect(paths: Inputs, /, *, stats: bool = False, json: bool = False) -> int
     Args:
         paths: Files, folders, hub ids, or - for a list of them on standard input.
         stats: Also read the weights: mean, deviation, quantiles, spectral norm and stable rank of each tensor.
+        trust: Let plain values stand for reviewed harmless classes in a pickle; nothing is run either way.
         json: Print one JSON list with an entry for each checkpoint.
     """
     entries: list[dict[str, Any]] = []
     failed = 0
     for path in find_inputs(paths):
         try:
-            finding = _look(path, stats)
+            finding = _look(path, stats, trust)
         except Exception as error:  # one bad file of any kind must not end the batch
             failed += 1
             entries.append({"path": path, "error": complain_about(path, error)})
@@ -60,14 +61,14 @@ def inspect(paths: Inputs, /, *, stats: bool = False, json: bool = False) -> int
     return 1 if failed else 0
 
 
-def _look(path: str, stats: bool) -> _Finding:
-    report = read_report(path)
+def _look(path: str, stats: bool, trust: bool) -> _Finding:
+    report = read_report(path, trust=trust)
     if not stats:
         return _Finding(report, None)
     from weightspace.checkpoint.load import load_checkpoint
     from weightspace.inspect.statistics import checkpoint_statistics
 
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, trust=trust)
     rows: list[TensorStatistics] = []
     with progress("tensor") as update:
         for row in checkpoint_statistics(checkpoint, report.graph):

@@ -82,6 +82,7 @@ class Encoder:
         progress: Progress | None = None,
         cache: str | os.PathLike[str] | None = None,
         known: LatentTable | None = None,
+        trust: bool = False,
     ) -> LatentTable:
         """Return a table with one row a source, in their order; a source that fails has a row that says why.
 
@@ -94,9 +95,10 @@ class Encoder:
             progress: Called with how many sources are done and how many there are.
             cache: Folder that keeps each row once it is computed, so that an interrupted run can go on.
             known: A table to go on from.
+            trust: As for `load_checkpoint`, of all sources.
         """
         rows = RowCache(self.id, GRAPH_VERSION, folder=cache, known=known)
-        found = encode_rows(self, sources, batch_size=batch_size, progress=progress, cache=rows)
+        found = encode_rows(self, sources, batch_size=batch_size, progress=progress, cache=rows, trust=trust)
         latent = self.network.config.latent
         return LatentTable.from_rows(found, encoder=self.id, graph_version=GRAPH_VERSION, latent=latent)
 

@@ -61,11 +61,12 @@ def encode_rows(
     batch_size: int,
     progress: Progress | None,
     cache: RowCache,
+    trust: bool,
 ) -> list[dict[str, Any]]:
     """Return one row a source, in their order. At most `HELD` weights wait at any time."""
     items = list(_items(sources))
     done = 0
-    for finished in _batches(items, batch_size, cache):
+    for finished in _batches(items, batch_size, cache, trust):
         if isinstance(finished, list):
             _encode(encoder, finished, cache)
         done += len(finished) if isinstance(finished, list) else 1
@@ -74,11 +75,11 @@ def encode_rows(
     return [item.row for item in items]
 
 
-def _batches(items: list[_Item], batch_size: int, cache: RowCache) -> Iterator[list[_Item] | _Item]:
+def _batches(items: list[_Item], batch_size: int, cache: RowCache, trust: bool) -> Iterator[list[_Item] | _Item]:
     """Yield an item that needs no encoding, or a batch that does, as soon as it is full or too much is held."""
     buckets = _Buckets()
     for item in items:
-        key = _open(item, cache)
+        key = _open(item, cache, trust)
         if key is None:
             yield item
             continue
@@ -90,19 +91,19 @@ def _batches(items: list[_Item], batch_size: int, cache: RowCache) -> Iterator[l
         yield buckets.take(next(iter(buckets.items)))
 
 
-def _open(item: _Item, cache: RowCache) -> Signature | None:
+def _open(item: _Item, cache: RowCache, trust: bool) -> Signature | None:
     """Read one checkpoint; None if its row is known already or it cannot be read."""
     try:
         local = isinstance(item.source, Checkpoint) or Path(item.source).exists()
         if not local:
-            item.source = load_checkpoint(str(item.source))
+            item.source = load_checkpoint(str(item.source), trust=trust)
         item.row["sha256"] = content_hash(item.source)
         row = cache.get(item.row["sha256"])
         if row is not None:
             item.row |= row
             return None
         source = item.source
-        item.checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+        item.checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source, trust=trust)
         item.row["weights"] = item.checkpoint.header.weights
         return signature(item.checkpoint)
     except Exception as error:  # one bad file of any kind must not end the batch

@@ -54,8 +54,12 @@ class Report:
         }
 
 
-def read_report(source: str) -> Report:
+def read_report(source: str, *, trust: bool = False) -> Report:
     """Return the report of a file, folder or hub id; no weight is read.
+
+    Args:
+        source: What is reported on.
+        trust: As for `load_checkpoint`; pickles are the one kind of file that is loaded for its header.
 
     Raises:
         CheckpointError: The header cannot be read, or contradicts itself.
@@ -63,7 +67,7 @@ def read_report(source: str) -> Report:
     from weightspace.checkpoint.load import read_header
     from weightspace.graph.infer import infer_graph
 
-    header = read_header(source)
+    header = read_header(source, trust=trust)
     return Report(source, header, infer_graph(header))
 
 
