@@ -95,7 +95,7 @@ def _classes(transformers: Any, config: Any) -> Iterator[Any]:
 
 
 class _Plain(nn.Module):
-    """A model that takes its example by position and returns tensors."""
+    """A model that takes its example by position and returns tensors; not those inside of it that it hands out too."""
 
     def __init__(self, model: Any, names: tuple[str, ...]):
         super().__init__()
@@ -103,7 +103,8 @@ class _Plain(nn.Module):
 
     def forward(self, *args: Tensor) -> tuple[Tensor, ...]:
         found = self.model(**dict(zip(self.names, args, strict=True)), return_dict=True)
-        return tuple(value for value in found.values() if isinstance(value, Tensor))
+        own = (value for key, value in found.items() if not key.startswith("encoder_"))
+        return tuple(value for value in own if isinstance(value, Tensor))
 
 
 def _traced(kind: Any, config: Any, header: Header) -> ParameterGraph:
