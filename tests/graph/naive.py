@@ -57,6 +57,7 @@ class NaiveVisit:
 
     def __init__(self, data: HeteroData):
         self.data, self.real, self.visited = data, Visit.forward, 0
+        self.messages = Messages()
 
     def __call__(self, visit: Visit, h, edge: Edge, matrix, *, about: About, direction: str):
         if edge.source is None or edge.target is None:
@@ -91,7 +92,7 @@ class NaiveVisit:
             ahead = ahead + (about.context @ visit.kind).tanh()
             channels, cosines = kernel_cosines(store.kernel)
             given = ahead, store.edge_attr.double() @ cosines, visit.message.mixer[:, channels].flatten(0, 1), behind
-            total = total + Messages()(torch.stack([store.edge_index[ends[0]], rows]), x, given, rows=len(total))
+            total = total + self.messages(torch.stack([store.edge_index[ends[0]], rows]), x, given, rows=len(total))
             times = times + torch.bincount(rows, minlength=len(times))
         return total / times[:, None]
 
