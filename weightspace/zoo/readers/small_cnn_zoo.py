@@ -88,7 +88,7 @@ def list_zoo(source: Path) -> Listing:
         _place=np.arange(len(rows)),
         split=_read_splits(source, metrics["step"].to_numpy(), runs),
     )
-    return Listing(rows, lambda piece: _read(matrix, variables, piece))
+    return Listing(rows, lambda piece: _read(source, variables, piece))
 
 
 def _metrics(source: Path) -> Path:
@@ -155,7 +155,8 @@ def plain_name(variable: str, source: str) -> str:
     return f"{layer}.{'weight' if match[3] == 'kernel' else 'bias'}"
 
 
-def _read(matrix: np.ndarray, variables: Mapping[str, Place], rows: pd.DataFrame) -> Iterator[Part]:
+def _read(source: Path, variables: Mapping[str, Place], rows: pd.DataFrame) -> Iterator[Part]:
+    matrix = _open_matrix(source / "weights.npy")  # mapped anew, so that pages of earlier pieces can go
     names = rows["dataset"] if "dataset" in rows else pd.Series("", index=rows.index)
     sides = names.map(SIDES).fillna(0).astype(int)
     for _, same in rows.groupby([rows["activation"], sides], sort=True):
