@@ -103,6 +103,13 @@ def test_a_folder_that_holds_something_else_is_kept(built, tmp_path, capsys):
     assert "holds the population of another recipe" in capsys.readouterr().err
 
 
+def test_a_build_killed_at_its_first_file_goes_on(built, tmp_path):
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / ".recipe.yaml.0.tmp").write_text("na")
+    assert _zoo("build", built / "recipe.yaml", "-o", tmp_path / "again") == 0
+    assert load(tmp_path / "again").frame().equals(load(built).frame())
+
+
 @pytest.mark.parametrize(
     "arguments, status, text",
     [

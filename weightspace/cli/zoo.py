@@ -70,8 +70,10 @@ def build(
 
     _check_folder(output, "recipe.yaml")
     known = load_recipe(recipe)
-    with _device(device, deterministic), _build_progress() as (update, last):
-        site = Site(output, str(data_dir) if data_dir else None, device, save_every, update)
+    _check_device(device)
+    data = str(data_dir) if data_dir else None
+    with _build_progress() as (update, last):
+        site = Site(output, data, device, save_every=save_every, deterministic=deterministic, progress=update)
         population = populate(known, site)
     speed = {"networks_per_second": last[-1].networks_per_second if last else None}
     summary = {"population": str(output), "recipe": known.name, "runs": known.runs, "checkpoints": len(population)}
@@ -120,7 +122,8 @@ def evaluate(
     from weightspace.zoo.store import find_population
 
     choice = Choice(dataset, str(data_dir) if data_dir else None, split, device)
-    with _device(device, False), progress("network") as update:
+    _check_device(device)
+    with progress("network") as update:
         found = evaluate_population(find_population(population), choice, progress=update)
     for name, error in found.problems:
         complain_about(name, error)
@@ -205,27 +208,15 @@ def _check_folder(folder: Path, mark: str) -> None:
     """Refuse a folder that holds something else than what was begun there."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: name a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).exists():
+    if folder.is_dir() and not (folder / mark).exists() and any(folder.glob("[!.]*")):  # a killed one leaves drafts
         raise UsageError(f"{folder} holds other files (no {mark}): name a new folder.")
 
 
-@contextmanager
-def _device(name: str, deterministic: bool) -> Iterator[None]:
-    """See that the device is there; with `deterministic`, let it use no kernel whose sums depend on luck."""
-    import os
-
+def _check_device(name: str) -> None:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no such device is found here.")
-    if deterministic and name == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(before or deterministic)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager
