@@ -298,3 +298,36 @@ def test_a_configuration_of_an_unknown_class_is_left_out_and_named(tmp_path):
         torch.save(content, tmp_path / "zoo" / name / "checkpoint.pt")
     assert len(import_zoo(tmp_path / "zoo", tmp_path / "out")) == 5
     assert "asks for somebody.elses.Config" in read_problems(tmp_path / "out")["error"].iloc[0]
+
+
+@pytest.mark.parametrize("model", ["somebody/some-model", None, 7, {"layers.0.weight": "text"}])
+def test_a_wild_checkpoint_without_weights_is_left_out_and_nothing_is_fetched(tmp_path, model):
+    published = write_wild_park(tmp_path / "zoo")
+    torch.save({"model": model, "config": {}}, tmp_path / "zoo" / sorted(published)[0] / "checkpoint.pt")
+    assert len(import_zoo(tmp_path / "zoo", tmp_path / "out")) == 5
+    assert len(read_problems(tmp_path / "out")) == 1
+
+
+def test_a_hostile_configuration_costs_nothing_and_stops_nothing(tmp_path):
+    published = write_wild_park(tmp_path / "zoo")
+    name = sorted(published)[0]
+    laughs: list = []
+    for _ in range(40):
+        laughs = [laughs] * 10
+    with pickled_classes() as kinds:
+        content = {"model": published[name], "config": kinds["DictConfig"](), "iteration": 10**400}
+        content["last_result"] = {"test/acc": laughs, "channels": laughs}
+        torch.save(content, tmp_path / "zoo" / name / "checkpoint.pt")
+    population = import_zoo(tmp_path / "zoo", tmp_path / "out")
+    row = population.frame(where=[("id", "==", name)]).iloc[0]
+    assert len(population) == 6 and row[["epoch", "test_accuracy"]].isna().all()
+
+
+def test_numbers_and_texts_that_cannot_be_stored_leave_holes(tmp_path):
+    miniature.write_model_zoo(tmp_path / "zoo", models=1)
+    (model,) = (path for path in (tmp_path / "zoo").iterdir() if path.is_dir())
+    (model / "params.json").write_text(json.dumps({"seed": 10**400, "model::nlin": "\ud800", "optim::lr": [1]}))
+    (model / "result.json").write_text(json.dumps({"training_iteration": 0, "test_acc": 10**400, "test_loss": 1.0}))
+    frame = import_zoo(tmp_path / "zoo", tmp_path / "out").frame().set_index("epoch")
+    assert frame["activation"].tolist() == ["?"] * 3 and not {"seed", "learning_rate"} & set(frame)
+    assert frame.loc[0, "test_loss"] == 1.0 and frame["test_accuracy"].isna().all()

@@ -116,6 +116,8 @@ def test_what_is_no_zoo_is_named(tmp_path):
         recognise(tmp_path / "cifar10.tar.xz")
     with pytest.raises(ZooError, match="no such file or folder"):
         import_zoo(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(ZooError, match="is the zoo itself"):
+        import_zoo(tmp_path / "empty", tmp_path / "empty", layout="table")
     with pytest.raises(ZooError, match=r"layout 'zoo' is not known; there are small_cnn_zoo"):
         import_zoo(tmp_path / "empty", tmp_path / "out", layout="zoo")
 

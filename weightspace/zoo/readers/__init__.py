@@ -21,11 +21,11 @@ from weightspace.zoo.store import Population
 
 LAYOUTS = {
     "small_cnn_zoo": Layout("Small CNN Zoo", small_cnn_zoo.matches, small_cnn_zoo.list_zoo),
+    "table": Layout("checkpoints with a CSV of properties", table.matches, table.list_zoo),
     "cnn_wild_park": Layout("CNN Wild Park", cnn_wild_park.matches, cnn_wild_park.list_zoo),
     "model_zoos": Layout("Model Zoos of Schürholt et al.", model_zoos.matches, model_zoos.list_zoo),
     "dws_inrs": Layout("implicit networks of DWSNets", dws_inrs.matches, dws_inrs.list_zoo),
     "nfn_inrs": Layout("implicit networks of NFN", nfn_inrs.matches, nfn_inrs.list_zoo),
-    "table": Layout("checkpoints with a CSV of properties", table.matches, table.list_zoo),
     "sb3_agents": Layout("Stable-Baselines3 agents", sb3_agents.matches, sb3_agents.list_zoo),
 }
 """In the order in which they are tried."""
@@ -60,6 +60,8 @@ def import_zoo(
     name = layout or recognise(source)
     if name not in LAYOUTS:
         raise ZooError(f"layout {name!r} is not known; there are {', '.join(LAYOUTS)}.")
+    if folder.resolve() == source.resolve():
+        raise ZooError(f"{folder}: is the zoo itself; choose another folder for the population.")
     if not source.exists():
         raise ZooError(f"{source}: no such file or folder. Name what was downloaded and unpacked.")
     return import_listing(LAYOUTS[name].list_zoo(source), folder, layout=name, progress=progress)

@@ -26,7 +26,7 @@ from torch.serialization import safe_globals
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.checkpoint.unpickle import load_pickle
 from weightspace.errors import ZooError
-from weightspace.zoo.readers.files import Network, Row, describe_family, read_files
+from weightspace.zoo.readers.files import Network, Row, as_number, describe_family, read_files
 from weightspace.zoo.readers.layout import Listing
 from weightspace.zoo.readers.plain_config import STAND_INS, plain_value
 from weightspace.zoo.readers.splits import read_splits
@@ -68,15 +68,15 @@ def list_zoo(source: Path) -> Listing:
 def _load(source: Path, row: Row) -> Network:
     with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
         saved = load_pickle(source / str(row["_file"]), trust=True, mmap=False)
-    if not isinstance(saved, dict) or "model" not in saved:
-        raise ZooError(f"{row['_file']}: holds no `model`; it is no checkpoint of the CNN Wild Park.")
+    if not isinstance(saved, dict) or not isinstance(saved.get("model"), dict):
+        raise ZooError(f"{row['_file']}: holds no state dict `model`; it is no checkpoint of the CNN Wild Park.")
     checkpoint = load_checkpoint(saved["model"])
     config, result = plain_value(saved.get("config")), plain_value(saved.get("last_result"))
     config, result = (each if isinstance(each, dict) else {} for each in (config, result))
     properties = {
-        "epoch": _number(plain_value(saved.get("iteration"))),
-        "test_accuracy": _number(result.get("test/acc", row["_score"])),
-        "test_loss": _number(result.get("test/loss")),
+        "epoch": as_number(plain_value(saved.get("iteration"))),
+        "test_accuracy": as_number(result.get("test/acc", row["_score"])),
+        "test_loss": as_number(result.get("test/loss")),
         **{ours: _joined(config.get(theirs), int(ours == "channels")) for theirs, ours in KEYS.items()},
     }
     return Network(checkpoint, properties, _architecture(config, checkpoint.header.tensors))
@@ -90,10 +90,6 @@ def _architecture(config: dict[str, Any], infos: Any) -> dict[str, Any]:
     options = {**listed, "channels": listed["channels"][1:], "depth": len(listed["kernels"])}
     shapes = {name: info.shape for name, info in infos.items()}
     return describe_family("wildpark", options, (*listed["channels"][:1], *IMAGE), shapes)
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _joined(values: Any, start: int) -> str:

@@ -104,6 +104,14 @@ def describe_family(
     }
 
 
+def as_number(value: Any) -> float:
+    """Return a number as a float; not-a-number for anything else, and for what no float can hold."""
+    try:
+        return float(value) if isinstance(value, int | float) else float("nan")
+    except OverflowError:
+        return float("nan")
+
+
 def read_json_file(path: Path) -> Any:
     """Return the content of a JSON file.
 

@@ -28,7 +28,7 @@ import pandas as pd
 from weightspace.checkpoint.formats.torch_file import read_torch_file
 from weightspace.checkpoint.memory import from_stored
 from weightspace.errors import CheckpointError, ZooError
-from weightspace.zoo.readers.files import Network, Row, read_files, read_json_file
+from weightspace.zoo.readers.files import Network, Row, as_number, read_files, read_json_file
 from weightspace.zoo.readers.layout import Listing, Problem
 
 PARAMETERS = {
@@ -122,7 +122,9 @@ def _parameters(model: Path, name: str, problems: list[Problem]) -> dict[str, An
     if not isinstance(content, dict):
         problems.append(Problem(name, f"{path}: no JSON object. Its properties are missing."))
         return {}
-    told = {ours: content[theirs] for theirs, ours in PARAMETERS.items() if _is_plain(content.get(theirs))}
+    told = {
+        ours: _plain(content[theirs]) for theirs, ours in PARAMETERS.items() if _plain(content.get(theirs)) is not None
+    }
     dump = Path(str(content.get("dataset::dump") or "")).parts
     return told | ({"dataset": dump[-3].lower().replace("-", "_")} if len(dump) >= 3 else {})
 
@@ -138,15 +140,18 @@ def _results(model: Path, name: str, problems: list[Problem]) -> dict[int, dict[
     for number, line in enumerate(lines, 1):
         try:
             told = json.loads(line)
-            values = {ours: float(told[theirs]) for theirs, ours in RESULTS.items() if told.get(theirs) is not None}
+            values = {ours: as_number(told[theirs]) for theirs, ours in RESULTS.items() if told.get(theirs) is not None}
             found[int(told["training_iteration"])] = {k: v for k, v in values.items() if v != NOT_MEASURED}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             problems.append(Problem(name, f"result.json, line {number}: {type(error).__name__}: {error}; left out."))
     return found
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float)
+def _plain(value: Any) -> Any:
+    """A number, or text that can be stored; None for anything else."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63) else None
 
 
 def _load(source: Path, row: Row) -> Network:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 
 class PlainState:
     """Stands for a configuration class of OmegaConf or a frozen dataclass: its attributes, none of its methods."""
 
+    state: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(self, *_: Any) -> None:
-        self.state: dict[str, Any] = {}
+        """Take what the class would be called with, and forget it."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.state = dict(state)
@@ -26,11 +29,11 @@ STAND_INS: dict[str, Callable[..., Any]] = {
 }
 """Reviewed: attributes are kept as they are pickled, and nothing of them is called."""
 
-DEEPEST = 16
+DEEPEST, MOST = 16, 10_000
 
 
-def plain_value(value: Any, depth: int = 0) -> Any:
-    """Return numbers, text, lists and mappings instead of stand-ins; None for anything else.
+def plain_value(value: Any, depth: int = 0, room: list[int] | None = None) -> Any:
+    """Return numbers, text, lists and mappings instead of stand-ins; None for anything else, or too deep or too much.
 
     Example:
         >>> node, container = PlainState(), PlainState()
@@ -39,14 +42,16 @@ def plain_value(value: Any, depth: int = 0) -> Any:
         >>> plain_value({"channels": container})
         {'channels': [3, 3]}
     """
-    if depth > DEEPEST:
+    room = [MOST] if room is None else room
+    room[0] -= 1
+    if depth > DEEPEST or room[0] < 0:
         return None
     if isinstance(value, PlainState):
         state = value.state
         inner = next((state[key] for key in ("_content", "_val") if key in state), state)
-        return plain_value(inner, depth + 1)
+        return plain_value(inner, depth + 1, room)
     if isinstance(value, Mapping):
-        return {str(key): plain_value(each, depth + 1) for key, each in value.items()}
+        return {str(key): plain_value(each, depth + 1, room) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_value(each, depth + 1) for each in value]
+        return [plain_value(each, depth + 1, room) for each in value]
     return value if isinstance(value, str | int | float) else None

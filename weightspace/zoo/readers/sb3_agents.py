@@ -24,7 +24,7 @@ from weightspace.checkpoint.archive import open_archive, read_entry
 from weightspace.checkpoint.formats.sb3 import POLICY
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.errors import CheckpointError, WeightspaceError
-from weightspace.zoo.readers.files import Network, Row, read_files, read_json_file
+from weightspace.zoo.readers.files import Network, Row, as_number, read_files, read_json_file
 from weightspace.zoo.readers.layout import Listing, Problem
 
 NUMBERS = {
@@ -132,7 +132,7 @@ def _results(path: Path) -> dict[str, float]:
 
 def _plain(told: Any, names: dict[str, str]) -> dict[str, float]:
     values = {ours: told.get(theirs) for theirs, ours in names.items()} if isinstance(told, dict) else {}
-    return {ours: float(value) for ours, value in values.items() if isinstance(value, int | float)}
+    return {ours: as_number(value) for ours, value in values.items()}
 
 
 def _load(source: Path, row: Row) -> Network:
