@@ -61,9 +61,10 @@ def _configuration(transformers: Any, text: str) -> Any:
     try:
         given = json.loads(text)
         kind = given["model_type"]
-    except (ValueError, TypeError, KeyError):
+        known = kind in transformers.CONFIG_MAPPING
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise ArchitectureError("its config.json names no model_type of transformers.") from None
-    if kind not in transformers.CONFIG_MAPPING:
+    if not known:
         raise ArchitectureError(f"transformers {transformers.__version__} does not know the model type {kind!r}.")
     try:
         return transformers.CONFIG_MAPPING[kind].from_dict(_harmless(given))
