@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,16 +40,31 @@ def list_(*, json: bool = False) -> int:
     return _print(list_shipped(), list_sections, json)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Training:
+    """How a build is done.
+
+    Args:
+        data_dir: Folder of dataset files, such as mnist.npz.
+        device: Where to train.
+        deterministic: On cuda, the same bytes each time, if slower; on the cpu it is always so.
+        save_every: Seconds of training that a kill may cost.
+    """
+
+    data_dir: Path | None = None
+    device: Device = "cpu"
+    deterministic: bool = False
+    save_every: Annotated[float, Parameter(validator=Number(gt=0))] = 30.0
+
+
 @zoo.command
 def build(
     recipe: str,
     /,
     *,
     output: Output,
-    data_dir: Path | None = None,
-    device: Device = "cpu",
-    deterministic: bool = False,
-    save_every: Annotated[float, Parameter(validator=Number(gt=0))] = 30.0,
+    training: Training | None = None,
     json: bool = False,
 ) -> int:
     """Train the networks of a recipe and keep their snapshots in a folder.
@@ -58,10 +74,7 @@ def build(
     Args:
         recipe: A YAML file, or the name of a recipe that comes with the package (see `weightspace zoo list`).
         output: The population's folder; a new one, or that of a build to go on with.
-        data_dir: Folder of dataset files, such as mnist.npz.
-        device: Where to train.
-        deterministic: On cuda, the same bytes each time, if slower; on the cpu it is always so.
-        save_every: Seconds of training that a kill may cost.
+        training: How it is done.
         json: Print one JSON object.
     """
     from weightspace.zoo.build import Site
@@ -70,11 +83,11 @@ def build(
 
     _check_folder(output, "recipe.yaml")
     known = load_recipe(recipe)
-    _check_device(device)
-    data = str(data_dir) if data_dir else None
+    how = training or Training()
+    _check_device(how.device)
+    plain = asdict(how) | {"data_dir": str(how.data_dir) if how.data_dir else None}
     with _build_progress() as (update, last):
-        site = Site(output, data, device, save_every=save_every, deterministic=deterministic, progress=update)
-        population = populate(known, site)
+        population = populate(known, Site(output, **plain, progress=update))
     speed = {"networks_per_second": last[-1].networks_per_second if last else None}
     summary = {"population": str(output), "recipe": known.name, "runs": known.runs, "checkpoints": len(population)}
     return _print(summary | speed, built_sections, json)
