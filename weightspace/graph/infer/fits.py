@@ -125,6 +125,12 @@ def flattened(wires: Wires, whole: Piece, piece: Piece, order: str | None) -> bo
     stream, read = wires.sizes[whole.exit], wires.sizes[piece.entry]
     if not whole.spatial or read % stream or stream == 1:
         return False
+    if piece.weighted > 1 and piece.exit is not None and wires.sizes[piece.exit] == read:
+        order = None  # it may mix positions instead
+    rivals = [axis for axis in (*whole.exposed, whole.entry) if axis is not None and wires.sizes[axis] == read]
+    for axis in rivals:
+        order = None  # it may read these instead
+        wires.mark(axis, "fixed", FLATTENED)
     taps, channels = Span(read // stream), Leaf(whole.exit)
     if order is None:
         wires.mark(piece.entry, "fixed", FLATTENED)
@@ -154,6 +160,7 @@ def concatenated(wires: Wires, whole: Piece, piece: Piece) -> bool:
         a, b = chosen[0]
         wires.unite(a, b)
         wires.bind(piece.entry, Sum((Leaf(a), Leaf(a))), CONCATENATED)
+        whole.joined += 1
         return True
     for axis in {piece.entry, *(axis for parts in chosen for axis in parts)}:
         wires.mark(axis, "fixed", CONCATENATED)

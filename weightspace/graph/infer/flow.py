@@ -7,17 +7,38 @@ takes freedom away but is never wrong.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weightspace.graph.infer import fits
 from weightspace.graph.infer.heads import Heads, attention
-from weightspace.graph.infer.norms import placed
+from weightspace.graph.infer.loops import loop, open_loops
+from weightspace.graph.infer.norms import placed, show_sides
 from weightspace.graph.infer.piece import Piece, leaf
 from weightspace.graph.infer.sequence import greedy, ordered
-from weightspace.graph.infer.ties import SHORTCUT, is_doubtful, meet, tie_block, tie_by_size, tie_runs, tie_sides
+from weightspace.graph.infer.ties import (
+    CRITIC,
+    SHORTCUT,
+    fix_bottleneck,
+    is_doubtful,
+    meet,
+    tie_block,
+    tie_by_size,
+    tie_siblings,
+    tie_sides,
+)
 from weightspace.graph.infer.tree import LAST, Node
 from weightspace.graph.infer.wires import Wires
+
+JUDGED = "a critic of its own may read the observation and the action"
+STRAY = "biases by head, shared by layers that the file does not show"
+MIXED = "mixes positions, not units"
+MIXES = re.compile(
+    r"^((tokens?|spatial|temporal|seq(uence)?|patch(es)?)_?(mix\w*|mlp|ff\w*|fc|fn)"
+    r"|(mlp|mix\w*|ff|fc)_?(tokens?|spatial|temporal|seq\w*|patch\w*))$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -49,20 +70,36 @@ class Flow:
         self.clues = clues
 
     def visit(self, node: Node) -> Piece | None:
-        """Wire everything inside `node` and return it as a piece; None if it holds nothing to wire."""
+        """Wire everything inside `node` and return it as a piece; None if it holds nothing that others meet."""
+        piece = self._wired(node)
+        if piece is None or not MIXES.search(node.name) or piece.loose or piece.attends:
+            return piece
+        for axis in (piece.entry, piece.exit):
+            if axis is not None:
+                self.wires.mark(axis, "fixed", MIXED)
+        return None
+
+    def _wired(self, node: Node) -> Piece | None:
         own = [leaf(Node(node.name, node.layer), node.layer)] if node.layer is not None else []
         pieces = [p for p in (*own, *map(self.visit, node.children.values())) if p is not None]
         if not pieces:
             return None
         if len(pieces) > 1:
             pieces = attention(self.wires, pieces, self.clues.heads)
+        pieces = [p for p in pieces if not self._is_stray(p)]
+        if not pieces:
+            return None
         (pieces, counted), moved = ordered(self.wires, pieces), False
         if not self.clues.in_order and not node.is_numbered and not counted:
             pieces, moved = greedy(self.wires, pieces)
         pieces = placed(self.wires, pieces, self.clues.norms)
+        show_sides(self.wires, pieces)
         if len(pieces) == 1:
             pieces[0].node = node
             return pieces[0]
+        if (loop_ := loop(self.wires, node, pieces, self.clues.in_order)) is not None:
+            return loop_
+        other = open_loops(self.wires, pieces)
         cuts = [p for p in pieces if SHORTCUT.match(p.node.name) and p.weighted and not p.attends]
         if len(cuts) == len([p for p in pieces if p.weighted]):
             cuts = []
@@ -72,7 +109,15 @@ class Flow:
         for cut in cuts:
             self._shortcut(whole, cut)
         tie_block(self.wires, whole, self.clues.repeated)
+        whole.other = other
         return whole
+
+    def _is_stray(self, piece: Piece) -> bool:
+        """Whether it is a table of biases by head, away from any attention; its heads then keep their order."""
+        if piece.layer is None or piece.layer.op != "relative bias" or piece.exit is None:
+            return False
+        self.wires.mark(piece.exit, "fixed", STRAY)
+        return True
 
     def _chain(self, node: Node, pieces: list[Piece]) -> Piece:
         """Wire pieces in order. Branches that may meet again tie what this container writes, size by size."""
@@ -80,6 +125,8 @@ class Flow:
         ends: list[Piece] = []
         for n, piece in enumerate(pieces):
             jumped = False
+            if CRITIC.search(piece.node.name.lower()) and piece.weighted > 1 and piece.entry is not None:
+                self.wires.mark(piece.entry, "fixed", JUDGED)
             if n and self._is_start(whole, piece):
                 whole.entry = piece.entry
                 self.wires.unite(whole.exit or "", piece.exit or "")
@@ -93,11 +140,12 @@ class Flow:
         for end in ends:
             if end.exit is not None and end.weighted and end.layer is not None and LAST.search(end.node.name.lower()):
                 self.wires.mark(end.exit, "output")
+        fix_bottleneck(self.wires, pieces)
         if whole.attends and any(p.attends and p.weighted > 1 for p in pieces):
             tie_by_size(self.wires, [axis for p in pieces for axis in (p.entry, p.exit)])
         else:
             meet(self.wires, pieces, ends)
-        tie_runs(self.wires, node, pieces)
+        tie_siblings(self.wires, whole, pieces)
         if whole.exit is not None and whole.weighted <= 3 and not any(p.node.children for p in pieces):
             whole.exposed = [whole.exit]
         return whole

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weightspace.checkpoint.header import Header
 from weightspace.graph.axes import Leaf, Prod, Sum
+from weightspace.graph.infer.names import split
 from weightspace.graph.infer.piece import Piece
 from weightspace.graph.infer.wires import Wires
 from weightspace.graph.kinds.embedding import POSITIONS
+from weightspace.graph.kinds.relative_bias import NAME as BIAS
 
 UNKNOWN = "number of heads is not in the file"
 ROTARY = "may be turned by its position (rotary), which pairs units by their place"
+UNLIKE = "heads may differ by a slope, or by a bias that several layers share"
+BY_PLACE = "meets a table of distances whose use the file does not show"
 SHARED = "query heads share key heads, and their numbers are not in the file"
 INTERLEAVED = "queries, keys and values alternate by head, and the number of heads is not in the file"
 COUNTS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "nhead", "encoder_attention_heads")
@@ -25,6 +29,10 @@ PARTS = {
     )
     for letter, word in (("q", "query"), ("k", "key"), ("v", "value"))
 }
+TURNED = re.compile(
+    r"rope|rotary|inv_freq|freqs_c(is|os)|(^|[._])(gate_proj|gate_up_proj|w3|wi_1|swiglu|[qk]_?(norm|layernorm))([._]|$)"
+)
+DISTANCE = re.compile(r"rel_|relative|dist|pos_bias", re.IGNORECASE)
 FUSED = re.compile(r"^(qkv|c_attn|in_proj|w?qkv|to_qkv|qkv_proj|qkv_linear|query_key_value)$", re.IGNORECASE)
 OUT = re.compile(
     r"^(o|o_proj|out_proj|to_out|wo|out_lin|out|proj|c_proj|linear_out|fc_o|proj_out|w_o|dense|fc|output|o_linear)$",
@@ -38,16 +46,19 @@ class Heads:
 
     Args:
         count: Heads, None if the file does not say.
-        placed: Whether a table of positions shows that positions are added, not turned into (rotary).
+        placed: Whether a table of positions shows that positions are added, not turned into (rotary). Gated blocks and
+            norms of queries came with rotary positions: beside them a table shows nothing.
+        alike: Whether heads may trade places: no bias that other layers share, no slope of its own for each.
     """
 
     count: int | None
     placed: bool
+    alike: bool = True
 
 
 def find_heads(header: Header) -> Heads:
     """Read the number of heads from a configuration in the metadata."""
-    count = None
+    count, turns = None, any(TURNED.search(name) for name in header.tensors)
     for text in header.metadata.values():
         if "head" in text and text.lstrip().startswith("{"):
             try:
@@ -57,7 +68,14 @@ def find_heads(header: Header) -> Heads:
             found = [config[key] for key in COUNTS if isinstance(config.get(key), int)]
             shared = config.get("num_key_value_heads", found[0] if found else None)
             count = found[0] if found and shared == found[0] else count
-    return Heads(count, any(POSITIONS.search(name) for name in header.tensors))
+            turns |= "rope" in text or "rotary" in text
+    placed = any(POSITIONS.search(name) for name in header.tensors)
+    biases = sum(bool(BIAS.search(name.removesuffix(".weight"))) for name in header.tensors)
+    modules = {split(name)[0] for name in header.tensors}
+    layers = sum(bool(path and (PARTS["q"].match(path[-1]) or FUSED.match(path[-1]))) for path in modules)
+    layers += sum(name.endswith("in_proj_weight") for name in header.tensors)
+    alike = biases == layers if biases else placed or turns
+    return Heads(count, (placed or biases > 0) and not turns, alike)
 
 
 def attention(wires: Wires, pieces: list[Piece], heads: Heads) -> list[Piece]:
@@ -68,6 +86,9 @@ def attention(wires: Wires, pieces: list[Piece], heads: Heads) -> list[Piece]:
     if fused is None and not all(parts):
         return pieces
     members = [fused] if fused else [p for p in parts if p]
+    tables = [p for p in pieces if p.layer is not None and p.layer.op == "relative bias"]
+    if tables:
+        heads = replace(heads, count=wires.sizes[tables[0].exit or ""])
     made = _fused(wires, members[0], heads) if fused else _separate(wires, members, heads)
     out = next((p for p in pieces if p not in members and OUT.match(p.node.name) and p.entry is not None), None)
     used = [*members]
@@ -80,8 +101,29 @@ def attention(wires: Wires, pieces: list[Piece], heads: Heads) -> list[Piece]:
             wires.mark(norm.exit, "fixed", UNKNOWN)
             wires.mark(members[0].layer.exit if members[0].layer else "", "fixed", UNKNOWN)
     place = min(pieces.index(p) for p in used)
-    rest = [p for p in pieces if p not in used and p not in norms]
+    _bias(wires, members, tables, heads)
+    rest = [p for p in pieces if p not in used and p not in norms and p not in tables]
+    for table in [p for p in rest if p.weighted == 0 and p.layer is not None and DISTANCE.search(p.node.name)]:
+        rest.remove(table)
+        for axis in (table.exit, *(p.layer.exit for p in members if p.layer)):
+            if axis is not None:
+                wires.mark(axis, "fixed", BY_PLACE)
     return [*rest[:place], made, *rest[place:]]
+
+
+def _bias(wires: Wires, members: list[Piece], tables: list[Piece], heads: Heads) -> None:
+    """Put each table of biases on the heads of its layer."""
+    layer = members[0].layer
+    assert layer is not None
+    term = wires.term(Leaf(f"{layer.path}.q" if len(members) == 1 else layer.exit))
+    first = term.parts[0] if isinstance(term, Prod) else None
+    for table in tables:
+        assert table.exit is not None
+        if isinstance(first, Leaf) and wires.sizes[first.axis] == wires.sizes[table.exit] == heads.count:
+            wires.unite(first.axis, table.exit)
+        else:
+            for axis in (table.exit, *(p.layer.exit for p in members if p.layer)):
+                wires.mark(axis, "fixed", UNKNOWN)
 
 
 def _is_fused(wires: Wires, piece: Piece) -> bool:
@@ -159,7 +201,7 @@ def inner(wires: Wires, path: str, axes: tuple[str, ...], heads: Heads, *, turne
         return ()
     size, count = wires.sizes[q], heads.count
     if count and size % count == 0:
-        parent = wires.add(f"{path}.heads", count)
+        parent = wires.add(f"{path}.heads", count, *(("hidden", "") if heads.alike else ("fixed", UNLIKE)))
         within = size // count
     elif size % 4 == 0:
         parent, within = wires.add(f"{path}.pairs", size // 2, "fixed", UNKNOWN), 2

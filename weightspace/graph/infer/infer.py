@@ -7,12 +7,12 @@ from typing import Protocol, runtime_checkable
 from weightspace.checkpoint.header import Header
 from weightspace.graph.axes import ParameterGraph, Stage
 from weightspace.graph.infer.depthwise import settle
-from weightspace.graph.infer.ends import mark_ends
+from weightspace.graph.infer.ends import close_gaps, mark_ends
 from weightspace.graph.infer.flow import Clues, Flow
 from weightspace.graph.infer.heads import find_heads
 from weightspace.graph.infer.layout import find_layout, flatten_order, is_torch
 from weightspace.graph.infer.names import groups, is_sorted
-from weightspace.graph.infer.norms import votes
+from weightspace.graph.infer.norms import fix_groups, votes
 from weightspace.graph.infer.pairing import pair
 from weightspace.graph.infer.ties import adding_templates
 from weightspace.graph.infer.tree import tree
@@ -49,8 +49,10 @@ def infer_graph(checkpoint: HasHeader | Header) -> ParameterGraph:
     clues = Clues(flatten, shuffle, find_heads(header), votes(root), repeated, in_order)
     whole = Flow(wires, clues).visit(root)
     ordered = list(root.layers())
+    fix_groups(wires, ordered)
     if whole is not None:
         mark_ends(wires, whole, ordered)
+    close_gaps(wires, ordered)
     stages = tuple(Stage(la.path, la.op, tuple(b.tensor for b in la.blocks), (), la.reads) for la in ordered)
     return wires.graph([b for la in ordered for b in la.blocks], stages, header.shared)
 

@@ -4,15 +4,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
+from weightspace.graph.axes import Leaf, Term, leaves
+from weightspace.graph.infer.fits import turn
 from weightspace.graph.infer.names import natural
 from weightspace.graph.infer.piece import Piece
 from weightspace.graph.infer.tree import Node
 from weightspace.graph.infer.wires import Wires
+from weightspace.graph.kinds.layer import Layer
 
 COUNTED = re.compile(
     r"^(batch_normalization|layer_normalization|batch_norm|instance_normalization|p_re_lu|prelu)(_\d+)?$"
 )
+
+
+GROUPED = "may be normalised in groups whose number is not in the file"
+BY_GROUP = re.compile(r"(^|_)gn\d*($|_)|group_?norm", re.IGNORECASE)
+BY_LAYER = re.compile(r"(^|_)ln(_|\d|$)|layer_?norm|layernorm|instance|rms", re.IGNORECASE)
+
+
+def fix_groups(wires: Wires, layers: list[Layer]) -> None:
+    """Fix what a norm without running statistics acts on beside convolutions, for it may be a group norm.
+
+    Group norms are built where batch norms are: between convolutions. Elsewhere, and where the name says layer or
+    instance norm, every unit is treated alike.
+    """
+    convs = [b for layer in layers if layer.op == "conv" for b in layer.blocks if len(b.dims) > 2]
+    others = [b for layer in layers if layer.op in ("linear", "attention", "recurrent") for b in layer.blocks]
+    read = _axes(wires, [b.in_axis for b in convs] + [b.out_axis for b in convs if b.kind == "depthwise"])
+    linear = _axes(wires, [b.out_axis for b in others if b.in_axis])
+    read |= _axes(wires, [b.out_axis for b in convs]) - linear
+    for layer in layers:
+        if layer.op != "norm" or {b.kind for b in layer.blocks} != {"norm scale", "norm shift"}:
+            continue
+        name = layer.path.rsplit(".", 1)[-1]
+        axes = {leaf.axis for leaf in leaves(wires.term(Leaf(layer.exit)))}
+        if BY_GROUP.search(name) or (axes & read and not BY_LAYER.search(name)):
+            wires.mark(layer.exit, "fixed", GROUPED)
+
+
+def _axes(wires: Wires, terms: Iterable[Term | None]) -> set[str]:
+    return {leaf.axis for term in terms if term is not None for leaf in leaves(wires.term(term))}
+
+
+def show_sides(wires: Wires, pieces: list[Piece]) -> None:
+    """Turn a kernel that fits either way so that it writes what the norm right after it is as wide as."""
+    for piece, after in pairwise(pieces):
+        layer = piece.layer
+        if layer is None or layer.op != "conv" or layer.sure or layer.entry is None or not after.passes:
+            continue
+        size, sides = wires.sizes[after.exit or ""], [wires.sizes[layer.entry], wires.sizes[layer.exit]]
+        if size in sides and sides[0] != sides[1]:
+            if size == sides[0]:
+                turn(piece)
+            layer.sure = True
 
 
 def number(name: str) -> str:

@@ -23,6 +23,8 @@ class Piece:
         weighted: How many layers with weight matrices it holds.
         has_shortcut: Whether a shortcut of its own handles a change of size.
         inner: Its layers, in order.
+        joined: How many concatenations of two equal parts were found inside.
+        other: The axis that it reads and writes instead if its order is the other one (`loops.py`).
     """
 
     node: Node
@@ -35,6 +37,8 @@ class Piece:
     weighted: int = 0
     has_shortcut: bool = False
     inner: tuple[Layer, ...] = ()
+    joined: int = 0
+    other: str | None = None
 
     @property
     def layer(self) -> Layer | None:
@@ -45,6 +49,11 @@ class Piece:
     def passes(self) -> bool:
         """Whether it is a norm or scale: it writes the units that it reads."""
         return self.weighted == 0 and self.entry is not None and self.entry == self.exit
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one linear or convolutional layer that reads something."""
+        return self.weighted == 1 and self.layer is not None and self.layer.op in ("linear", "conv")
 
     @property
     def is_conv(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from weightspace.graph.axes import Leaf, Sum
 from weightspace.graph.infer.piece import Piece
-from weightspace.graph.infer.tree import Node, rank
+from weightspace.graph.infer.tree import WEIGHTS, Node, rank
 from weightspace.graph.infer.wires import Wires
 
 PADDED = "added to a shortcut that may be padded"
@@ -19,6 +19,7 @@ SHORTCUT = re.compile(
 )
 ACTOR = re.compile(r"(^|_)(policy|pi|actor|action)(_|$)")
 CRITIC = re.compile(r"(^|_)(value|vf|critic|qf?\d*|v)(_|$)")
+GIVEN_BACK = "may be a mean and a variance, which are given back"
 DOUBLED = "may be a concatenation of two"
 ADDS = re.compile(r"res|skip|add", re.IGNORECASE)
 
@@ -31,17 +32,75 @@ def tie_by_size(wires: Wires, axes: Iterable[str | None]) -> None:
             wires.unite(seen.setdefault(wires.sizes[axis], axis), axis)
 
 
-def tie_runs(wires: Wires, node: Node, pieces: list[Piece]) -> None:
-    """Tie outputs of one size that come at least three times among convolutions not known to be a plain sequence."""
-    if is_sequence(node):
+def tie_siblings(wires: Wires, whole: Piece, pieces: list[Piece]) -> None:
+    """Tie what siblings write by size, and what they read first: modules that are no plain sequence may be added.
+
+    Two neighbours of one numbered run (`fc1`, `fc2`) stay apart: a single layer is hardly a residual block. So do the
+    halves of a U-Net that is seen to concatenate.
+    """
+    raised = any(b.kind == "transposed conv" for p in pieces for la in p.inner for b in la.blocks)
+    if is_sequence(whole.node) or (whole.joined > 1 and raised):
         return
-    by_size: dict[int, list[str]] = defaultdict(list)
-    for piece in pieces:
-        if piece.exit is not None and piece.weighted == 1 and (piece.is_conv or ADDS.search(node.name)):
-            by_size[wires.sizes[piece.exit]].append(piece.exit)
-    for exits in by_size.values():
-        if len(dict.fromkeys(map(wires.root, exits))) >= 3:
-            tie_by_size(wires, exits)
+    _tie_lists(wires, pieces)
+    _tie_vectors(wires, pieces)
+    writers = [p for p in pieces if p.exit is not None and (p.weighted or p.entry is None)]
+    by_size: dict[int, list[Piece]] = defaultdict(list)
+    for piece in writers:
+        by_size[wires.sizes[piece.exit or ""]].append(piece)
+    for size, alike in by_size.items():
+        if size == 1 or (len(alike) == 2 and is_run(*alike)):
+            continue
+        for n, piece in enumerate(alike):
+            for other in alike[:n]:
+                if not _apart(piece, other):
+                    wires.unite(other.exit or "", piece.exit or "")
+        if whole.entry is not None and wires.sizes[whole.entry] == size and (len(alike) > 1 or alike[0].weighted > 1):
+            wires.unite(whole.entry, alike[0].exit or "")
+
+
+def _tie_lists(wires: Wires, pieces: list[Piece]) -> None:
+    """Tie lists made alike: they may run side by side, item by item, not one after the other."""
+    lists = [p for p in pieces if p.node.is_numbered and not any(c.children for c in p.node.children.values())]
+    lists = [p for p in lists if not is_sequence(p.node)]
+    for n, one in enumerate(lists):
+        for other in lists[:n]:
+            if one.node.template == other.node.template and not _apart(one, other):
+                layers = [la for la in (*one.inner, *other.inner) if la.op in WEIGHTS and la.exit]
+                tie_by_size(wires, [axis for la in layers for axis in (la.entry, la.exit)])
+
+
+def _tie_vectors(wires: Wires, pieces: list[Piece]) -> None:
+    """Tie all that a vector without a place by name may sit on."""
+    names = [p.node.name for p in pieces if p.weighted]
+    for vector in pieces:
+        layer = vector.layer
+        if layer is not None and layer.op == "scale" and not any(name in vector.node.name for name in names):
+            size = wires.sizes[layer.exit]
+            sides = [axis for p in pieces if p.weighted for axis in (p.entry, p.exit)]
+            tie_by_size(wires, [layer.exit, *(axis for axis in sides if axis and wires.sizes[axis] == size)])
+
+
+def is_run(one: Piece, other: Piece) -> bool:
+    """Whether two single layers are named as neighbours in a run."""
+    stems = {re.sub(r"\d+", "", p.node.name) for p in (one, other)}
+    numbers = [re.findall(r"\d+", p.node.name) for p in (one, other)]
+    ops = {layer.op for p in (one, other) for layer in p.inner if layer.op in WEIGHTS}
+    steps = [int(b) - int(a) for a, b in zip(*numbers, strict=False)]
+    single = one.weighted == other.weighted == 1 and len(ops) == 1 and bool(ops & {"linear", "conv"})
+    return single and len(stems) == 1 and len(numbers[0]) == len(numbers[1]) and [s for s in steps if s] == [1]
+
+
+def fix_bottleneck(wires: Wires, pieces: list[Piece]) -> None:
+    """Fix what two twins narrow to: they may be a mean and a variance, which a network gives back."""
+    single = [p for p in pieces if p.weighted == 1 and p.entry is not None and p.exit is not None]
+    for n, one in enumerate(single):
+        for other in single[:n]:
+            ends = [(wires.root(p.entry or ""), wires.sizes[p.exit or ""]) for p in (one, other)]
+            narrows = wires.sizes[one.exit or ""] < wires.sizes[one.entry or ""]
+            gates = any("gate" in p.node.name.lower() for p in (one, other))
+            if ends[0] == ends[1] and narrows and not gates:
+                wires.mark(one.exit or "", "fixed", GIVEN_BACK)
+                wires.mark(other.exit or "", "fixed", GIVEN_BACK)
 
 
 def is_sequence(node: Node) -> bool:
@@ -104,6 +163,8 @@ def tie_sides(wires: Wires, pieces: list[Piece]) -> None:
     for size, axis in by_size.items():
         if 2 * size in by_size and merges and (raised or entries.count(2 * size) > 1):
             wires.bind(by_size[2 * size], Sum((Leaf(axis), Leaf(axis))), DOUBLED)
+            if size not in entries:
+                wires.mark(axis, "fixed", DOUBLED)
 
 
 def is_doubtful(wires: Wires, node: Node, pieces: list[Piece], in_order: bool) -> bool:

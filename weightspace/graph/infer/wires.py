@@ -126,7 +126,7 @@ def _known(shared: Mapping[str, str], tensors: set[str]) -> dict[str, str]:
 
 
 def _flat(make: type[Prod] | type[Sum], parts: list[Term]) -> Term:
-    """Splice parts of the same make; join spans that meet in a product."""
+    """Splice parts of the same make; join spans that meet in a product, write a sum of one axis as a product."""
     spliced: list[Term] = []
     for part in parts:
         spliced += list(part.parts) if isinstance(part, make) else [part]
@@ -138,4 +138,6 @@ def _flat(make: type[Prod] | type[Sum], parts: list[Term]) -> Term:
             elif part != Span(1) or not merged:
                 merged.append(part)
         spliced = merged
+    elif all(isinstance(part, Leaf) and part == spliced[0] for part in spliced):
+        spliced = [_flat(Prod, [Span(len(spliced)), spliced[0]])]
     return spliced[0] if len(spliced) == 1 else make(tuple(spliced))
