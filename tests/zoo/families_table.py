@@ -14,13 +14,14 @@ RECIPES = {
         "kernels": [3, 5, 3],
         "activations": ["relu", "tanh", "gelu"],
         "skips": [-1, -1, 0],
+        "dropout": 0.3,
     },
     "mlp": {"dataset": "wine", "width": 8, "train_fraction": 0.5, "dropout": 0.2},
-    "resnet_bn": {"dataset": "digits", "width": 4},
-    "siren": {"dataset": "digits", "width": 8, "init": "siren"},
-    "vit_tiny": {"dataset": "digits", "width": 8, "depth": 1},
-    "gpt_char": {"dataset": "sums", "width": 8, "depth": 1},
-    "gru_char": {"dataset": "sums", "width": 6},
+    "resnet_bn": {"dataset": "digits", "width": 4, "dropout": 0.2},
+    "siren": {"dataset": "digits", "width": 8, "init": "siren", "learning_rate": {"log_uniform": [1.0e-4, 1.0e-3]}},
+    "vit_tiny": {"dataset": "digits", "width": 8, "depth": 1, "dropout": 0.1},
+    "gpt_char": {"dataset": "sums", "width": 8, "depth": 1, "dropout": 0.1},
+    "gru_char": {"dataset": "sums", "width": 6, "dropout": 0.2, "train_fraction": 0.3},
     "policy": {"dataset": "cartpole", "width": 8},
 }
 OPTIMIZERS = ["sgd", "momentum", "adam", "adamw", "rmsprop"]
@@ -35,4 +36,4 @@ def small_recipe(family: str, **changes) -> dict:
         "init_scale": {"uniform": [0.8, 1.2]},
     }
     content = {"name": f"small_{family}", "family": family, "runs": 4, "snapshots": [0, 1], "batch_size": 16}
-    return content | {"sample": RECIPES[family] | sample} | changes
+    return content | {"sample": sample | RECIPES[family]} | changes

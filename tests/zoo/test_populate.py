@@ -1,11 +1,8 @@
 import errno
 import hashlib
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,42 +86,20 @@ def test_training_stopped_anywhere_goes_on_to_the_same_bytes(undisturbed, tmp_pa
     assert stops > 5 and bytes_of(tmp_path) == bytes_of(undisturbed.folder)
 
 
-_CHILD = """
-import sys, yaml
-from pathlib import Path
-from weightspace.zoo.build import Site
-from weightspace.zoo.populate import populate
-from weightspace.zoo.recipe import parse_recipe
-recipe = parse_recipe(yaml.safe_load(sys.stdin.read()))
-print("ready", flush=True)
-populate(recipe, Site(Path(sys.argv[1]), save_every=0.05))
-"""
-
-
 @pytest.mark.slow
-def test_a_build_killed_at_ten_random_moments_ends_with_the_same_bytes(tmp_path):
-    recipe = parse_recipe(RECIPE | {"snapshots": [0, 2, 60], "runs": 16})
-    populate(recipe, Site(tmp_path / "whole"))
-    draw, kills, done = random.Random(0), 0, False
-    while not done:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(tmp_path / "killed")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        child.stdin.write(recipe.text.encode())
-        child.stdin.close()
-        child.stdout.readline()
-        if kills < 10:
-            time.sleep(draw.uniform(0.1, 1.5))
-            child.send_signal(signal.SIGKILL)
-            kills += child.wait() == -signal.SIGKILL
-        else:
-            assert child.wait() == 0
-            done = True
-        child.stdout.close()
-    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+def test_a_build_killed_ten_times_and_at_every_kind_of_file_ends_with_the_same_bytes(tmp_path):
+    recipe = parse_recipe(RECIPE | {"snapshots": [0, 2, 30], "runs": 12})
+    whole = bytes_of(populate(recipe, Site(tmp_path / "whole")).folder)
+    folders = [tmp_path / "at_random", tmp_path / "while_writing"]
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.zoo.killed_build", *map(str, folders)],
+        input=recipe.text,
+        text=True,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert [bytes_of(folder) == whole for folder in folders] == [True, True]
 
 
 def test_a_full_disk_is_named_and_what_was_finished_stays(undisturbed, tmp_path, monkeypatch):
@@ -160,13 +135,14 @@ def test_a_folder_of_another_recipe_is_refused(undisturbed):
         populate(parse_recipe(RECIPE | {"runs": 3}), Site(undisturbed.folder))
 
 
-def test_progress_tells_speed_and_time_left(tmp_path):
+def test_progress_tells_speed_and_time_left(tmp_path, monkeypatch):
     told = []
-    populate(replace(parse_recipe(RECIPE), snapshots=(200.0,)), Site(tmp_path, progress=told.append))
+    monkeypatch.setattr(build, "TELL_EVERY", 0.0)
+    populate(replace(parse_recipe(RECIPE), snapshots=(20.0,)), Site(tmp_path, progress=told.append))
     assert told and all(p.total == 10 and 0 < p.done <= 10 for p in told)
     assert [p.done for p in told] == sorted(p.done for p in told)
-    assert Progress(4, 10, 2.0, begun_at=2).networks_per_second == 1.0
-    assert Progress(4, 10, 2.0, begun_at=2).seconds_left == 6.0
+    assert Progress(4.0, 10, 2.0, begun_at=2.0).networks_per_second == 1.0
+    assert Progress(4.0, 10, 2.0, begun_at=2.0).seconds_left == 6.0
 
 
 def test_a_shared_start_is_shared(tmp_path):

@@ -23,6 +23,7 @@ from weightspace.zoo.training import StackTraining
 from weightspace.zoo.tree import TreeNode
 
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
+TELL_EVERY = 0.3  # seconds between reports of progress
 ROOT = TreeNode("train", ())
 
 
@@ -62,6 +63,7 @@ class Site:
         data_dir: Folder of dataset files.
         device: `cpu` or `cuda`.
         save_every: Seconds of training that a kill may cost.
+        deterministic: Whether an accelerator must give the same bytes each time, as a CPU does anyway; slower.
         progress: Called a few times a second.
     """
 
@@ -69,6 +71,7 @@ class Site:
     data_dir: str | None = None
     device: str = "cpu"
     save_every: float = 30.0
+    deterministic: bool = False
     progress: Callable[[Progress], None] | None = None
 
     @property
@@ -182,7 +185,7 @@ class Build:
 
     def _tell(self, training: StackTraining, stage: _Stage) -> None:
         now = time.monotonic()
-        if self.site.progress and now - self.told > 0.3:
+        if self.site.progress and now - self.told > TELL_EVERY:
             self.told = now
             share = training.step / max(1, round(stage.epochs[-1] * training.task.steps_per_epoch))
             done = self.done + (share * len(training.runs) if stage.node is ROOT else 0)

@@ -53,8 +53,10 @@ class CartPole(Task):
 
     exact = True
 
+    signature = Signature((4,), 2)
+
     def __init__(self, seeds: list[int], *, copies: int = 16, ticks: int = 32, device: str = "cpu"):
-        self.signature, self.steps_per_epoch, self.ticks = Signature((4,), 2), 25, ticks
+        self.steps_per_epoch, self.ticks = 25, ticks
         self.copies, self.device = copies, device
         self.phase = torch.stack([torch.rand(1, generator=make_generator("phase", s)) for s in seeds]).to(device)
         start = self._fresh(make_generator("reset", -1))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from weightspace.errors import RecipeError
 from weightspace.zoo.control import CartPole
 from weightspace.zoo.data import load_dataset, shift_dataset
 from weightspace.zoo.families import FAMILIES, build_network
@@ -19,6 +20,8 @@ from weightspace.zoo.tasks import Examples, Task
 
 Run = Mapping[str, Any]
 Group = list[dict[str, Any]]
+
+CARTPOLE = "cartpole"
 
 
 def group_key(recipe: Recipe, run: Run) -> str:
@@ -47,6 +50,50 @@ def plan_jobs(recipe: Recipe) -> list[list[Group]]:
             jobs[-1].append(group)
             room -= len(group)
     return jobs
+
+
+def check_fit(recipe: Recipe, jobs: list[list[Group]], data_dir: str | None) -> None:
+    """See that every group's network can be built for its data, before hours are spent on those ahead of it.
+
+    Raises:
+        RecipeError: A family does not take such data, or its choices do not fit.
+        DataError: A dataset is missing or wrong.
+    """
+    wanted = FAMILIES[recipe.family].data
+    shifts = sorted({str(node.options.get("shift", "none")) for node in recipe.tree.values()} - {"none"})
+    for run in (group[0] for job in jobs for group in job):
+        kind, signature = _describe_data(run["dataset"], data_dir)
+        if kind not in TAKES[wanted]:
+            raise RecipeError(
+                f"{recipe.source}: family {recipe.family!r} learns from {' or '.join(TAKES[wanted])}, "
+                f"dataset {run['dataset']!r} holds {kind}."
+            )
+        if shifts and kind not in ("images", "rows"):
+            raise RecipeError(f"{recipe.source}: tree: shifts {shifts} change images or rows, not {kind}.")
+        signature = Signature((2,), signature.inputs[0]) if wanted == "image" else signature
+        try:
+            with torch.device("meta"):
+                make_module(recipe, run, signature)
+        except RecipeError as error:
+            raise RecipeError(f"{recipe.source}: run {run['run']}: {error}") from error
+
+
+# what a family's kind of data may be made from; an implicit network learns one image of many
+TAKES = {
+    "images": ("images",),
+    "rows": ("rows", "images"),
+    "text": ("text",),
+    "image": ("images",),
+    "control": ("control",),
+}
+
+
+def _describe_data(name: str, data_dir: str | None) -> tuple[str, Signature]:
+    if name == CARTPOLE:
+        return "control", CartPole.signature
+    data = load_dataset(name, data_dir)
+    kind = "text" if not data.x.is_floating_point() else "images" if data.x.ndim == 4 else "rows"
+    return kind, data.signature
 
 
 def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str, shift: str = "none") -> Task:

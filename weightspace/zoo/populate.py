@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 from weightspace.errors import ZooError
 from weightspace.zoo.build import Build, Site
-from weightspace.zoo.plan import plan_jobs
+from weightspace.zoo.plan import check_fit, plan_jobs
 from weightspace.zoo.recipe import Recipe
 from weightspace.zoo.store import MANIFEST, Population, append_parts, write_whole
 
@@ -21,21 +26,36 @@ def populate(recipe: Recipe, site: Site) -> Population:
         DataError: A dataset is missing or wrong.
         ZooError: The folder holds another recipe's population, or the disk is full.
     """
-    _claim(recipe, site)
     jobs = plan_jobs(recipe)
+    check_fit(recipe, jobs, site.data_dir)
+    _claim(recipe, site)
     begun = (site.folder / MANIFEST).exists()
     finished = set(Population(site.folder).frame(["shard"])["shard"]) if begun else set()
     build = Build(recipe, site, sum(len(group) for job in jobs for group in job))
-    for number, job in enumerate(jobs):
-        shard = f"{number:05d}.safetensors"
-        if shard in finished:
-            build.skip(sum(map(len, job)))
-            continue
-        parts = [part for i, group in enumerate(job) for part in build.grow(f"{number:05d}-{i:04d}", group)]
-        append_parts(site.folder, shard, parts)
-        shutil.rmtree(site.work, ignore_errors=True)
+    with _deterministic(site.deterministic):
+        for number, job in enumerate(jobs):
+            shard = f"{number:05d}.safetensors"
+            if shard in finished:
+                build.skip(sum(map(len, job)))
+                continue
+            parts = [part for i, group in enumerate(job) for part in build.grow(f"{number:05d}-{i:04d}", group)]
+            append_parts(site.folder, shard, parts)
+            shutil.rmtree(site.work, ignore_errors=True)
     shutil.rmtree(site.work, ignore_errors=True)
     return Population(site.folder)
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Let PyTorch use only operations that give the same bits each time, if that is wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's matrix products are refused
+    torch.use_deterministic_algorithms(wanted or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _claim(recipe: Recipe, site: Site) -> None:
@@ -43,4 +63,6 @@ def _claim(recipe: Recipe, site: Site) -> None:
     path = site.folder / "recipe.yaml"
     if path.exists() and path.read_text() != recipe.text:
         raise ZooError(f"{site.folder}: holds the population of another recipe; choose another folder or remove it.")
+    for draft in site.folder.rglob(".*.tmp"):  # of a build that was killed while it wrote
+        draft.unlink()
     write_whole(path, lambda draft: draft.write_text(recipe.text))
