@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from weightspace.graph.symmetry.align import align
     from weightspace.graph.symmetry.canonical import canonicalise
     from weightspace.graph.symmetry.relabel import relabel
-    from weightspace.graph.symmetry.rescale import rescale
+    from weightspace.graph.symmetry.rescale import rescale, scalable
     from weightspace.graph.trace import trace_graph
     from weightspace.latents.table import LatentTable
 
@@ -48,6 +48,7 @@ _HOME = {
     # its symmetries
     "relabel": "graph.symmetry.relabel",
     "rescale": "graph.symmetry.rescale",
+    "scalable": "graph.symmetry.rescale",
     "canonicalise": "graph.symmetry.canonical",
     "align": "graph.symmetry.align",
     "fold_batch_norm": "graph.fold",

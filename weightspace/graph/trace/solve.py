@@ -52,7 +52,7 @@ class System:
 
         Example:
             >>> System([{0: 1, 1: -1}, {1: 1, 2: 1}], 0).solve([0, 1, 2])
-            {0: 1, 1: 1, 2: Fraction(-1, 1)}
+            {0: 1, 1: Fraction(1, 1), 2: Fraction(-1, 1)}
         """
         found: dict[int, Number] = {}
         for unknown in sorted(unknowns):
