@@ -15,14 +15,11 @@ class Unseen:
         build: `build(**sizes)` returns the module.
         inputs: Draws positional arguments, floats in float64.
         sizes: Another set of sizes, without the coincidences of the default ones or with others.
-        beyond_trace: Why `trace_graph` fixes more here than the network needs, so that inference may be freer; empty
-            where it must not be.
     """
 
     build: Callable[..., nn.Module]
     inputs: Callable[[Generator], tuple[Tensor, ...]]
     sizes: Mapping[str, int] = field(default_factory=dict)
-    beyond_trace: str = ""
 
 
 def floats(*shapes: tuple[int, ...]) -> Callable[[Generator], tuple[Tensor, ...]]:

@@ -78,7 +78,7 @@ def _meet(node: Node, operands: list[Tracked], d: int, size: int) -> Term:
 
 
 def _meet_parameter(state: State, node: Node, param: Tracked, by: Tracked, result: Tracked) -> Tracked:
-    real = [d for d, n in enumerate(param.shape) if n > 1] or [len(param.terms) - 1]
+    real = [d for d, n in enumerate(param.shape) if n > 1] or [*range(len(param.terms))][-1:]
     letters = dict.fromkeys(range(len(param.terms)), "k") | dict.fromkeys(real, "o")
     if node.op.startswith(_PLUS) and len(real) > 1:
         state.place(param, by)
