@@ -47,6 +47,13 @@ def test_gates_of_every_recurrent_layout_share_their_hidden_units():
     assert dims(cell)["weight"] == (Sum((Leaf("lstm_cell.in"), inner)), Prod((Span(4), inner)))
 
 
+def test_a_table_of_distances_sits_on_the_heads():
+    t5 = read_layer(group("attn.relative_attention_bias", weight=(32, 8)), Layout())
+    levit = read_layer(group("attn.attention_biases", attention_biases=(8, 49)), Layout())
+    assert dims(t5)["weight"] == (Span(32), Leaf("attn.relative_attention_bias.heads"))
+    assert dims(levit)["attention_biases"] == (Leaf("attn.attention_biases.heads"), Span(49))
+
+
 def test_what_no_kind_knows_is_opaque():
     layer = read_layer(group("x", thing=(2, 3, 4, 5, 6, 7)), Layout())
     assert layer.blocks[0].kind == "opaque" and set(layer.roles.values()) == {("fixed", "")}

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from weightspace.graph.infer.names import natural
+from weightspace.graph.kinds.filter_bank import NAME as BANK
 from weightspace.graph.kinds.layer import Layer
 
 WEIGHTS = ("linear", "conv", "recurrent", "attention", "embedding")
-BANK = re.compile(r"(^|[^a-z])(stft|dft|fft|cqt|time2freq|mel_?(basis|fb|filter\w*|scale)|filter_?bank)", re.I)
 WIDENS = re.compile(r"^(gate|gate_proj|up_proj|gate_up_proj|w1|w3|wi(_\d)?)$")
 FIRST = re.compile(
     r"^(stem|first|in|input|pre|patch|embed|emb|wte|stft|mel|spec|inc|conv_in|entry|backbone|features|base)"
