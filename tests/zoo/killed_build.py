@@ -20,7 +20,7 @@ import yaml
 from weightspace.checkpoint import whole
 from weightspace.zoo.build import Site
 from weightspace.zoo.populate import populate
-from weightspace.zoo.recipe import parse_recipe
+from weightspace.zoo.recipe import Recipe, parse_recipe
 
 FILES = ("recipe.yaml", ".pt", ".safetensors", "architectures.json", "manifest.parquet")
 
@@ -41,7 +41,7 @@ def die_while_writing(kind: str, moment: str) -> None:
     whole._sync = stop
 
 
-def attempt(folder: Path, prepare=lambda: None, delay: float | None = None) -> bool:
+def attempt(recipe: Recipe, folder: Path, prepare=lambda: None, delay: float | None = None) -> bool:
     """Build in a fork; tell whether it was killed before it finished."""
     child = os.fork()
     if child == 0:
@@ -60,22 +60,23 @@ def attempt(folder: Path, prepare=lambda: None, delay: float | None = None) -> b
     return os.WIFSIGNALED(status)
 
 
-def kill_at_random(folder: Path, times: int) -> None:
+def kill_at_random(recipe: Recipe, folder: Path, times: int) -> None:
     draw, kills = random.Random(0), 0
     while kills < times:
-        if attempt(folder, delay=draw.uniform(0.02, 0.3)):
+        if attempt(recipe, folder, delay=draw.uniform(0.02, 0.3)):
             kills += 1
         else:  # it was too fast: begin again
             shutil.rmtree(folder)
-    assert not attempt(folder)
+    assert not attempt(recipe, folder)
 
 
-def kill_while_writing(folder: Path) -> None:
+def kill_while_writing(recipe: Recipe, folder: Path) -> None:
     for kind, moment in product(FILES, ("before", "half", "after")):
-        assert attempt(folder, partial(die_while_writing, kind, moment)), f"no {kind} was written"
-    assert not attempt(folder)
+        assert attempt(recipe, folder, partial(die_while_writing, kind, moment)), f"no {kind} was written"
+    assert not attempt(recipe, folder)
 
 
-recipe = parse_recipe(yaml.safe_load(sys.stdin.read()))
-kill_at_random(Path(sys.argv[1]), 10)
-kill_while_writing(Path(sys.argv[2]))
+if __name__ == "__main__":
+    wanted = parse_recipe(yaml.safe_load(sys.stdin.read()))
+    kill_at_random(wanted, Path(sys.argv[1]), 10)
+    kill_while_writing(wanted, Path(sys.argv[2]))
