@@ -1,6 +1,6 @@
 """How fast stacked training is: network-images a second, and against a loop over modules.
 
-    python benchmarks/zoo/speed.py --device cpu --networks 64 --batch 4 --json
+    python -m benchmarks.zoo.speed --device cpu --networks 64 --batch 4 --json
 
 `Source:` the network is that of the Small CNN Zoo on 32 x 32 grey images; forward, backward and update of each.
 """
@@ -66,6 +66,11 @@ def looped_step(networks: int, batch: int, device: str):
     return step
 
 
+def name_device(device: str) -> str:
+    """Which accelerator it is, or `cpu`."""
+    return torch.cuda.get_device_name() if device != "cpu" else "cpu"
+
+
 def device_ceiling(device: str) -> dict[str, float]:
     """Measured: FLOP/s of a large bf16 matrix product, bytes a second of a copy (read and written)."""
     size = 8192 if device != "cpu" else 512
@@ -84,7 +89,7 @@ def measure_speed(networks: int, batch: int, device: str, seconds: float) -> dic
     return {
         "networks": networks,
         "batch": batch,
-        "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
+        "device": name_device(device),
         "network_images_per_second": rate,
         "share_of_flops": rate * 3 * 2 * MULTIPLY_ADDS / ceiling["flops"],
         "share_of_bytes": rate * 4 * ACTIVATIONS * width / ceiling["bytes"],
