@@ -1,12 +1,15 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from tests.zoo.families_table import small_recipe
 from weightspace.errors import RecipeError
+from weightspace.zoo.build import Site
 from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.plan import group_key, make_module, plan_jobs
+from weightspace.zoo.populate import populate
 from weightspace.zoo.recipe import load_recipe, parse_recipe
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "model_zoo" / "recipes").glob("*.yaml"))
@@ -74,6 +77,55 @@ def test_skips_come_from_earlier_layers_that_are_not_adjacent():
         run = recipe.draw_run(i)
         assert len(run["skips"]) == run["depth"] == len(run["channels"])
         assert all(-1 <= source < max(layer - 1, 0) for layer, source in enumerate(run["skips"]))
+
+
+@pytest.mark.parametrize(
+    "family, dataset, text",
+    [
+        ("gpt_char", "digits", "'gpt_char' learns from text, dataset 'digits' holds images"),
+        ("mlp", "sums", "'mlp' learns from rows or images, dataset 'sums' holds text"),
+        ("policy", "digits", "'policy' learns from control"),
+        ("smallcnn", "wine", "'smallcnn' learns from images, dataset 'wine' holds rows"),
+        ("smallcnn", "digits", "run 0: family 'smallcnn' .* at least 15 x 15"),
+        ("siren", "iris", "'siren' learns from images"),
+    ],
+)
+def test_a_family_that_does_not_fit_is_refused_before_anything_is_written(family, dataset, text, tmp_path):
+    recipe = parse_recipe(small_recipe(family, sample={"dataset": dataset}), source="odd.yaml")
+    with pytest.raises(RecipeError, match=f"odd.yaml: .*{text}"):
+        populate(recipe, Site(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def write_images(folder: Path, names: set[str]) -> None:
+    """Tiny stand-ins in the layout of the data folder; every set of rows in `tabular.npz`."""
+    rng = np.random.default_rng(0)
+    rows = {name.partition("/")[2] for name in names if name.startswith("tabular/")}
+    tabular = {f"{r}/x": rng.random((24, 5)).astype(np.float32) for r in rows}
+    tabular |= {f"{r}/y": np.arange(24) % 3 for r in rows} | {f"{r}/is_test": np.arange(24) % 4 == 0 for r in rows}
+    np.savez(folder / "tabular.npz", **tabular)
+    for stem in {name.partition("+")[0] for name in names if "/" not in name}:
+        side, channels = (28, 1) if "mnist" in stem else (16, 1) if stem == "usps" else (32, 3)
+        x, y = rng.integers(0, 256, (24, channels, side, side)).astype(np.uint8), np.arange(24) % 10
+        np.savez(folder / f"{stem}.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_builds_in_a_tiny_form(path, tmp_path):
+    content = yaml.safe_load(path.read_text()) | {"runs": 2, "snapshots": [0], "batch_size": 16, "score_on": 16}
+    for node in content.get("tree", {}).values():
+        node |= {"epochs": 0.05} if "finetune" in node else {}
+    recipe = parse_recipe(content)
+    write_images(tmp_path, set(recipe.sample["dataset"].support) - {"digits", "sums", "cartpole"})
+    population = populate(recipe, Site(tmp_path / "out", data_dir=str(tmp_path)))
+    frame = population.frame()
+    assert population.verify() == 2 * (1 + len(recipe.tree)) and frame["id"].is_unique
+    known = {"epoch", "dataset", "seed", "parent", "split", "dataset_split", "diverged", *recipe.sample}
+    scored = {"siren": {"train_loss"}, "policy": {"test_return"}}.get(
+        recipe.family, {"train_accuracy", "train_loss", "test_accuracy", "test_loss", "generalisation_gap"}
+    )
+    assert known | scored <= set(frame.columns)
+    assert frame[sorted(scored)].notna().all().all()
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

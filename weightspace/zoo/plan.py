@@ -99,6 +99,7 @@ def _describe_data(name: str, data_dir: str | None) -> tuple[str, Signature]:
 def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str, shift: str = "none") -> Task:
     """Return what a group learns; images of `siren` runs are noted in the runs as `image` and `label`."""
     kind, run = FAMILIES[recipe.family].data, group[0]
+    sizes = {"batch_size": recipe.batch_size, "score_on": recipe.score_on}
     if kind == "control":
         return CartPole([run["seed"] for run in group], device=device)
     data = shift_dataset(load_dataset(run["dataset"], data_dir), shift)
@@ -112,15 +113,15 @@ def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str
         places = torch.stack([rows.flatten(), columns.flatten()], 1)
         values = data.x[chosen].flatten(2).transpose(1, 2).contiguous()
         train = (places.to(device), values.to(device))
-        return Examples(train, None, outputs=data.x.shape[1], batch_size=recipe.batch_size, seed=order)
+        return Examples(train, None, outputs=data.x.shape[1], seed=order, **sizes)
     train, test = ((x.to(device), y.to(device)) for x, y in ((data.x, data.y), (data.x_test, data.y_test)))
     return Examples(
         train,
         test,
         outputs=data.outputs,
         fraction=run["train_fraction"],
-        batch_size=recipe.batch_size,
         seed=order,
+        **sizes,
     )
 
 

@@ -69,6 +69,7 @@ class Examples(Task):
         fraction: Of the training examples that is used.
         batch_size: Examples a step, at most.
         seed: Of the order of examples.
+        score_on: Training examples that `measure` looks at, at most.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Examples(Task):
         fraction: float = 1.0,
         batch_size: int = 128,
         seed: int = 0,
+        score_on: int = 5000,
     ):
+        self.score_on = score_on
         self.x, self.y = train
         self.exact = self.y.is_floating_point()  # coordinates have more than bfloat16's eight bits
         self.test, self.seed = test, seed
@@ -105,9 +108,9 @@ class Examples(Task):
         y = self.y[:, here] if self.y.is_floating_point() else self.y[here]
         return example_losses(run(self.x[here]), y).mean(1)
 
-    def measure(self, run: Run, limit: int = 5000) -> dict[str, Tensor]:
-        """Return accuracy and loss on the examples trained on (at most `limit`), on the test ones, and the gap."""
-        here = self.subset[:limit]
+    def measure(self, run: Run) -> dict[str, Tensor]:
+        """Return accuracy and loss on the examples trained on (at most `score_on`), on the test ones, and the gap."""
+        here = self.subset[: self.score_on]
         if self.y.is_floating_point():
             loss = example_losses(run(self.x[here]), self.y[:, here]).mean(1)
             return {"train_loss": loss, "psnr": 10 * torch.log10(4 / loss)}  # values span [-1, 1]
