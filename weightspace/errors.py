@@ -54,3 +54,7 @@ class RecipeError(ZooError):
 
 class DataError(ZooError):
     """A dataset that is missing, or whose arrays have wrong shapes or labels."""
+
+
+class ConfigError(WeightspaceError, ValueError):
+    """A training configuration with an unknown key or a value that does not fit."""

@@ -9,18 +9,30 @@ from typing import final
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.functional import silu
 
 from weightspace.encode.plan import SIZES, Edge, Plan
 from weightspace.encode.states import ROLES, AxisStates
 from weightspace.encode.visit import About, Visit
+from weightspace.nn.constants import on
+from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
-from weightspace.nn.readout import Fingerprint, moments
+from weightspace.nn.probes import ProbeBank, ProbeReadout
+from weightspace.nn.readout import Fingerprint, ReadOut, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import RELATIVE, STATISTICS, tensor_statistics
 from weightspace.nn.tiles import as_matrix
 
 TOGETHER = 1 << 16
-EMPHASIS = {"sizes": 0.55, "blocks": 0.55, "fingerprint": 0.2, "stages": 0.17, "axes": 0.32}
+EMPHASIS = {
+    "sizes": 0.55,
+    "blocks": 0.55,
+    "fingerprint": 0.2,
+    "stages": 0.17,
+    "axes": 0.32,
+    "order": 0.3,
+    "answers": 0.3,
+}
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
 
 
@@ -36,6 +48,9 @@ class SweepConfig:
         stage: Width of a stage's latent.
         latent: Width of the vector.
         words: Rows of the tables of layer kinds and operations.
+        depths: Cosines over the depth at which stages are read in their order; 0 pools them only.
+        probes: Learned inputs; 0 where a network is never run.
+        hidden: Width of the layers between what is read off and the vector; 0 for a linear read-out.
     """
 
     width: int = 32
@@ -45,6 +60,9 @@ class SweepConfig:
     stage: int = 64
     latent: int = 256
     words: int = 64
+    depths: int = 0
+    probes: int = 0
+    hidden: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,27 +103,32 @@ class SweepNetwork(nn.Module):
             {name: Visit(config.width, context, config.pairs, generator=generator) for name in ("ahead", "back")}
         )
         said = config.pairs + config.width
-        self.fingerprint = Fingerprint(2 * said, config.waves, generator=generator)
+        if config.waves:
+            self.fingerprint = Fingerprint(2 * said, config.waves, generator=generator)
         self.scale = draw(RELATIVE, config.width, generator=generator)
         self.shape = draw(STATISTICS + context, config.features, generator=generator)
         self.phase = draw(1, config.features, generator=generator, scale=3.0)
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
-        widths = (SIZES, 2 * config.features, config.waves, 2 * config.stage, 2 * len(ROLES) * config.width)
-        parts = zip(widths, EMPHASIS.values(), strict=True)
-        heads = [draw(n, config.latent, generator=generator, scale=e / config.latent**0.5) for n, e in parts]
-        self.head = nn.Parameter(torch.cat([head.detach() for head in heads]))
+        if config.probes:
+            self.probes = ProbeBank(config.probes, generator=generator)
+            self.answers = ProbeReadout(config.probes, config.width, config.features, generator=generator)
+        emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
+        self.head = ReadOut(list(emphasis.values()), config.latent, config.hidden, generator=generator)
 
-    def forward(self, plan: Plan, weights: Mapping[str, Tensor]) -> Encoding:
+    def forward(self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None) -> Encoding:
         """Encode checkpoints of one architecture.
 
         Args:
             plan: The architecture's.
             weights: Tensor name to `(models, *stored shape)`, finite, of any float dtype; converted tile by tile.
+            answers: What the networks answer to `probes`, `(models, probes, outputs)`; None where they are not run.
         """
         matrices = {e.tensor: as_matrix(weights[e.tensor], e.order, e.sizes) for e in plan.edges}
         contexts, scales, features = self._statistics(plan, matrices)
         models = len(next(iter(scales.values())))
         h = self.states.start(plan, models)
+        if answers is not None:
+            self._answer(plan, h, answers)
         heard: dict[str, list[Tensor]] = {edge.tensor: [] for edge in plan.edges}
         for direction in ("ahead", "back"):
             for edge in plan.edges if direction == "ahead" else reversed(plan.edges):
@@ -114,8 +137,16 @@ class SweepNetwork(nn.Module):
                 heard[name].append(self._hear(h, plan, edge, known, direction))
         said = {name: torch.cat(both, 1) for name, both in heard.items()}
         stages, together = self._stages(plan, features, said)
-        vector = torch.cat(self._parts(plan, h, (features, together, stages)), 1) @ self.head
-        return Encoding(vector, h, stages)
+        parts = self._parts(plan, h, (features, together, stages))
+        if self.config.probes:
+            parts.append(self.answers.absent.expand(models, -1) if answers is None else self.answers(answers))
+        return Encoding(self.head(parts), h, stages)
+
+    def _answer(self, plan: Plan, h: dict[str, Tensor], answers: Tensor) -> None:
+        """Let output units know what they answer."""
+        for name, axis in plan.axes.items():
+            if axis.role == "output" and plan.counts[name] == answers.shape[2]:
+                h[name] = h[name] + self.answers.states(answers)
 
     def _hear(self, h: dict, plan: Plan, edge: Edge, known: tuple[Tensor, Tensor, Tensor], direction: str) -> Tensor:
         """Visit one block, updating `h`; what a block without units says is nothing."""
@@ -129,7 +160,7 @@ class SweepNetwork(nn.Module):
         return heard
 
     def _statistics(self, plan: Plan, matrices: dict[str, Tensor]) -> tuple[dict, dict, dict]:
-        found = _statistics_of(plan, matrices, self.head.dtype)
+        found = _statistics_of(plan, matrices, self.scale.dtype)
         contexts, features = {}, {}
         for stage in plan.stages:
             ops = self.operations(stage.ops)
@@ -156,8 +187,25 @@ class SweepNetwork(nn.Module):
         """What the vector is made of, in the order of `EMPHASIS`."""
         features, heard, stages = read
         blocks = moments(torch.stack([features[edge.tensor] for edge in plan.edges], 1))
-        sizes = self.head.new_tensor(plan.sizes).expand(len(stages), -1)
-        return [sizes, blocks, self.fingerprint(heard), moments(stages), self.states.pooled(plan, h, len(stages))]
+        sizes = stages.new_tensor(plan.sizes).expand(len(stages), -1)
+        parts = [sizes, blocks, moments(stages), self.states.pooled(plan, h, len(stages))]
+        if self.config.waves:
+            parts.insert(2, self.fingerprint(heard))
+        if self.config.depths:
+            order = on(depth_cosines(stages.shape[1], self.config.depths), stages)
+            parts.append(torch.einsum("msw,sd->mdw", silu(stages), order).flatten(1) / stages.shape[1])
+        return parts
+
+    def _widths(self) -> dict[str, int]:
+        """Width of each part of the read-out."""
+        c = self.config
+        widths = {"sizes": SIZES, "blocks": 2 * c.features, "fingerprint": c.waves, "stages": 2 * c.stage}
+        widths |= {
+            "axes": 2 * len(ROLES) * c.width,
+            "order": c.depths * c.stage,
+            "answers": c.features * bool(c.probes),
+        }
+        return {name: width for name, width in widths.items() if width}
 
 
 def _statistics_of(plan: Plan, matrices: dict[str, Tensor], dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.encode.plan import Plan
 from weightspace.encode.sides import Side
+from weightspace.nn.constants import on
 from weightspace.nn.cosines import index_codes
 from weightspace.nn.readout import moments
 from weightspace.nn.seeded import draw
@@ -39,7 +40,7 @@ class AxisStates(nn.Module):
         for name, axis in plan.axes.items():
             state = self.roles[ROLES.index(axis.role)].expand(plan.counts[name], -1)
             if axis.role in ("input", "output"):
-                state = state + index_codes(plan.counts[name], state.shape[1]).to(state) @ self.codes
+                state = state + on(index_codes(plan.counts[name], state.shape[1]), state) @ self.codes
             states[name] = state.expand(models, -1, -1)
         return states
 

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.encode.plan import Edge
 from weightspace.encode.sides import ORDINALS, SLOT_CHANNELS, Side
+from weightspace.nn.constants import on
 from weightspace.nn.message import KernelMessage
 from weightspace.nn.readout import GAIN, Correlation
 from weightspace.nn.seeded import draw
@@ -82,11 +83,11 @@ class Visit(nn.Module):
     def _modulation(self, side: Side, end: int) -> Float[Tensor, "positions width"]:
         if side.plain:
             return 1 + self.ordinals[end][:1]
-        ordinals, slots = side.ordinal.to(self.bare.device), side.slots.to(self.bare)
+        ordinals, slots = on(side.ordinal, self.bare), on(side.slots, self.bare)
         return 1 + self.ordinals[end][ordinals] + slots @ self.slots[end]
 
     def _receive(self, h: dict[str, Tensor], side: Side, m: Tensor, about: About) -> Tensor:
-        segment, pool = side.segment.to(m.device), side.pool.to(m)
+        segment, pool = on(side.segment, m), on(side.pool, m)
         before = torch.cat([h[name] for name in side.axes], 1)
         rows = side.units(before)
         told, mean = standardise(m, pool, segment)

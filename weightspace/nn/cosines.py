@@ -49,6 +49,24 @@ def slot_cosines(slots: Int[Tensor, " positions"], count: int, channels: int) ->
     return (waves * (frequencies < count)).double()
 
 
+@lru_cache(maxsize=1024)
+def depth_cosines(count: int, waves: int) -> Float[Tensor, "items waves"]:
+    """Return `(count, waves)`: `cos(pi f (s + 1/2) / count)` for the frequencies below `count`, zeros for the rest.
+
+    The columns that are not zero are orthogonal with mean square 1, so up to `waves` items are kept apart and longer
+    lists are read at their low frequencies.
+
+    Example:
+        >>> depth_cosines(2, 3).round(decimals=3).tolist()
+        [[1.0, 1.0, 0.0], [1.0, -1.0, 0.0]]
+    """
+    places = (torch.arange(count, dtype=torch.float64)[:, None] + 0.5) / count
+    frequencies = torch.arange(waves)
+    scale = torch.where(frequencies == 0, 1.0, math.sqrt(2))
+    return torch.cos(math.pi * frequencies * places) * scale * (frequencies < count)
+
+
+@lru_cache(maxsize=1024)
 def index_codes(size: int, width: int) -> Float[Tensor, "units width"]:
     """Fixed sines and cosines of an index, for units whose order has a meaning."""
     index = torch.arange(size, dtype=torch.float64)[:, None]

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightspace.nn.constants import on
+
 
 @dataclass(frozen=True, eq=False)
 class Gather:
@@ -31,10 +33,10 @@ class Gather:
         if self.identity:
             return x
         rows, entries = self.index.shape
-        found = x.index_select(1, self.index.to(x.device).flatten())
+        found = x.index_select(1, on(self.index, x).flatten())
         if self.weight is None:
             return found
-        return torch.einsum("mrew,re->mrw", found.unflatten(1, (rows, entries)), self.weight.to(x))
+        return torch.einsum("mrew,re->mrw", found.unflatten(1, (rows, entries)), on(self.weight, x))
 
 
 def mean_gather(rows: np.ndarray, entries: np.ndarray, *, length: int) -> Gather:

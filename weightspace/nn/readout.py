@@ -7,6 +7,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
+from torch.nn.functional import layer_norm, silu
 
 from weightspace.nn.seeded import draw
 from weightspace.nn.units import standardise
@@ -68,6 +69,37 @@ class Fingerprint(nn.Module):
         return (x @ self.rates + self.phases).sin().sum(1) / math.sqrt(x.shape[1])
 
 
+class ReadOut(nn.Module):
+    """From what is read off a network to its vector: one matrix, or with `hidden` two layers beside it.
+
+    With `hidden` each part is first brought to mean 0 and deviation 1 over its features, so that parts of any size
+    count alike.
+
+    Args:
+        parts: Width of each part, and how much it counts at first.
+        latent: Width of the vector.
+        hidden: Width of the layers; 0 for none.
+        generator: Draws the weights.
+    """
+
+    def __init__(self, parts: list[tuple[int, float]], latent: int, hidden: int, *, generator: Generator) -> None:
+        super().__init__()
+        heads = [draw(n, latent, generator=generator, scale=e / latent**0.5) for n, e in parts]
+        self.linear = nn.Parameter(torch.cat([head.detach() for head in heads]))
+        self.hidden = hidden
+        if hidden:
+            self.first = draw(len(self.linear), hidden, generator=generator)
+            self.second = draw(hidden, hidden, generator=generator)
+            self.third = draw(hidden, latent, generator=generator)
+
+    def forward(self, parts: list[Tensor]) -> Float[Tensor, "models latent"]:
+        """Return the vectors."""
+        if not self.hidden:
+            return torch.cat(parts, 1) @ self.linear
+        x = torch.cat([layer_norm(part, part.shape[1:]) for part in parts], 1)
+        return x @ self.linear + silu(silu(x @ self.first) @ self.second) @ self.third
+
+
 def moments(x: Float[Tensor, "models items width"]) -> Float[Tensor, "models features"]:
     """Mean and standard deviation over the items, side by side."""
-    return torch.cat([x.mean(1), x.var(1, unbiased=False).clamp_min(torch.finfo(x.dtype).tiny).sqrt()], 1)
+    return torch.cat([x.mean(1), x.var(1, unbiased=False).clamp_min(torch.finfo(x.dtype).eps ** 2).sqrt()], 1)

@@ -12,7 +12,7 @@ from weightspace.nn.seeded import draw
 
 def root_mean_square(h: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead width"]:
     """Divide each vector by its root mean square."""
-    return h * (h.square().mean(-1, keepdim=True) + torch.finfo(h.dtype).tiny).rsqrt()
+    return h * (h.square().mean(-1, keepdim=True) + torch.finfo(h.dtype).eps ** 2).rsqrt()
 
 
 def standardise(
@@ -31,8 +31,8 @@ def standardise(
     centred = m - (mean if single else mean[:, segment])
     spread = centred.square().mean((1, 2))[:, None] if single else (pool @ centred.square().mean(2)[..., None])[..., 0]
     whole = spread + mean.square().mean(2)
-    scale = (spread + info.eps * whole + info.tiny).rsqrt()
-    return centred * (scale if single else scale[:, segment])[..., None], mean / (whole + info.tiny).sqrt()[..., None]
+    scale = (spread + info.eps * whole + info.eps**2).rsqrt()
+    return centred * (scale if single else scale[:, segment])[..., None], mean / (whole + info.eps**2).sqrt()[..., None]
 
 
 class UnitUpdate(nn.Module):

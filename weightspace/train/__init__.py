@@ -1,0 +1,1 @@
+"""Losses and loops: the only place with an optimiser besides `zoo/`."""

@@ -1,0 +1,103 @@
+"""What one training of an encoder is: sizes, data, steps; read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from weightspace.encode.network import SweepConfig
+from weightspace.errors import ConfigError
+
+LEARNED = SweepConfig(width=48, pairs=32, waves=0, features=128, stage=128, latent=256, depths=6, probes=64, hidden=512)
+"""Sizes of a trained encoder: no fingerprint, stages in their order, probes, layers in the read-out."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training of an encoder.
+
+    Args:
+        name: Of the encoder.
+        populations: Folders, or names of populations that ship.
+        sizes: Of the network.
+        seed: Of everything random.
+        steps: Updates.
+        groups: Groups of equal architecture that make up one update.
+        batch_size: Networks of a group, at most.
+        learning_rate: At its highest.
+        weight_decay: Of AdamW, on matrices.
+        warmup: Updates until the learning rate is at its highest; a cosine brings it down to 0.
+        unrun: Share of groups whose networks are not run, so that the encoder can do without.
+        noise: Of each weight, as a share of its tensor's root mean square, in one of the two views.
+        behaviour: Weight of the loss of predicting the networks' answers to real inputs.
+        views: Weight of the loss of telling two views of one network from other networks.
+        inputs: Real inputs of each dataset on which answers are predicted.
+    """
+
+    name: str
+    populations: tuple[str, ...]
+    sizes: SweepConfig = field(default=LEARNED)
+    seed: int = 0
+    steps: int = 3000
+    groups: int = 2
+    batch_size: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 100
+    unrun: float = 0.5
+    noise: float = 0.02
+    behaviour: float = 0.3
+    views: float = 0.05
+    inputs: int = 64
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Return the configuration in a YAML file.
+
+    Raises:
+        ConfigError: It cannot be read, or a key or value does not fit.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({error}).") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds no mapping of keys to values.")
+    return parse_config(content, source=str(path))
+
+
+def parse_config(content: Mapping[str, Any], *, source: str = "config") -> TrainConfig:
+    """Return the configuration that these keys and values make; `sizes` replace those of `LEARNED` one by one.
+
+    Raises:
+        ConfigError: A key is not known or missing, or a value does not fit.
+    """
+    content = dict(content)
+    sizes = content.pop("sizes", {})
+    _check_keys(content, TrainConfig, source)
+    _check_keys(sizes, SweepConfig, f"{source}: sizes")
+    missing = {"name", "populations"} - set(content)
+    if missing:
+        raise ConfigError(f"{source}: {sorted(missing)} are missing.")
+    names = content["populations"]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
+    merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | dict(sizes)
+    return TrainConfig(**content | {"populations": tuple(names), "sizes": SweepConfig(**merged)})
+
+
+def _check_keys(content: Mapping[str, Any], kind: type, source: str) -> None:
+    known = {f.name: f for f in fields(kind)}
+    for key, value in content.items():
+        if key not in known:
+            raise ConfigError(f"{source}: key {key!r} is not known; there are {sorted(known)}.")
+        wanted = known[key].type
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if wanted == "int" and not (isinstance(value, int) and number and value >= 0):
+            raise ConfigError(f"{source}: {key}: {value!r} is no whole number, 0 or more.")
+        if wanted == "float" and not (number and value >= 0):
+            raise ConfigError(f"{source}: {key}: {value!r} is no number, 0 or more.")

@@ -1,0 +1,136 @@
+"""Populations as groups of equal architecture, stacked on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from weightspace.encode.plan import Plan, compile_plan
+from weightspace.errors import ZooError
+from weightspace.graph.trace import trace_graph
+from weightspace.train.properties import find_classes, read_targets
+from weightspace.zoo.data import load_dataset
+from weightspace.zoo.store import Population
+
+FEWEST = 2
+"""Networks that a group to train on has at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Networks of one architecture and population, of one part of its split.
+
+    Args:
+        population: Its name.
+        dataset: What all of them were trained on; empty if they differ.
+        plan: Of their graph.
+        module: Runs them.
+        shape: Of one input.
+        weights: `(models, ...)` by tensor name.
+        targets: `(models,)` by property; NaN where it is not known.
+        rows: Of the manifest.
+    """
+
+    population: str
+    dataset: str
+    plan: Plan
+    module: nn.Module
+    shape: tuple[int, ...]
+    weights: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+    rows: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """All that an encoder is trained and measured on.
+
+    Args:
+        groups: By part: `train`, `validation`, `test`.
+        classes: Names of each property of names.
+        inputs: Real inputs to predict answers on, by dataset.
+    """
+
+    groups: Mapping[str, Sequence[Group]]
+    classes: Mapping[str, list[str]]
+    inputs: Mapping[str, Tensor]
+
+    def scales(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Mean and deviation of each number in the training part, by population and property."""
+        found: dict[str, dict[str, list[Tensor]]] = {}
+        for group in self.groups["train"]:
+            for name, values in group.targets.items():
+                if name not in self.classes:
+                    found.setdefault(group.population, {}).setdefault(name, []).append(values[values.isfinite()])
+        return {
+            population: {name: _scale(torch.cat(values)) for name, values in properties.items()}
+            for population, properties in found.items()
+        }
+
+
+def _scale(values: Tensor) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 1.0
+    spread = float(values.double().std(unbiased=False))
+    return float(values.double().mean()), spread if spread > 1e-6 else 1.0
+
+
+def load_corpus(
+    populations: Sequence[Population], *, inputs: int = 0, data_dir: str | None = None, device: str = "cpu"
+) -> Corpus:
+    """Return the groups of populations; divergent networks and those that cannot be run are left out.
+
+    Args:
+        populations: Built here, so that their architectures can be run.
+        inputs: Real training inputs of each dataset to predict answers on; 0 needs no data folder.
+        data_dir: Folder of dataset files.
+        device: Where weights and targets lie.
+
+    Raises:
+        ZooError: No population holds a network that can be used.
+    """
+    frames = [population.frame() for population in populations]
+    classes = find_classes(frames)
+    groups: dict[str, list[Group]] = {"train": [], "validation": [], "test": []}
+    for population, frame in zip(populations, frames, strict=True):
+        for architecture, same in frame[~frame["diverged"]].groupby("architecture", observed=True, sort=True):
+            for group in _groups(population, str(architecture), same, classes, device):
+                groups[str(group.rows["split"].iloc[0])].append(group)
+    if not groups["train"]:
+        raise ZooError(f"none of {[p.folder.name for p in populations]} holds networks to train on.")
+    names = sorted({g.dataset for part in groups.values() for g in part if g.dataset}) if inputs else []
+    shown = {name: load_dataset(name, data_dir).x[:inputs].to(device) for name in names}
+    return Corpus(groups, classes, {name: x for name, x in shown.items() if x.is_floating_point()})
+
+
+def _groups(
+    population: Population, architecture: str, rows: pd.DataFrame, classes: dict[str, list[str]], device: str
+) -> list[Group]:
+    known = population.architectures[architecture]
+    if "family" not in known:
+        return []
+    module, shape = population.module(architecture).eval(), tuple(known["signature"]["inputs"])
+    plan = compile_plan(trace_graph(module, (torch.zeros(2, *shape),)))
+    module = module.to(device)
+    stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
+    targets = {name: torch.from_numpy(values).to(device) for name, values in read_targets(rows, classes).items()}
+    names = set(rows["dataset"].astype(str))
+    found = []
+    for split in sorted(set(rows["split"].astype(str))):
+        here = np.flatnonzero((rows["split"] == split).to_numpy())
+        where = torch.from_numpy(here).to(device)
+        if split == "train" and len(here) < FEWEST:
+            continue
+        weights, wanted = ({name: t[where] for name, t in kept.items()} for kept in (stack, targets))
+        dataset = names.copy().pop() if len(names) == 1 else ""
+        name = population.folder.name
+        found.append(Group(name, dataset, plan, module, shape, weights, wanted, rows.iloc[here]))
+    return found

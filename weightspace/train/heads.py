@@ -1,0 +1,64 @@
+"""What is learned from latents: read-outs of properties and of behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import silu
+
+from weightspace.nn.seeded import draw
+from weightspace.train.properties import PROPERTIES
+
+
+class PropertyHeads(nn.Module):
+    """Each property from the vector, twice: by one matrix, so that it is written in plain sight, and by two layers.
+
+    Args:
+        latent: Width of the vector.
+        classes: Names of each property of names.
+        hidden: Width of the layer between.
+        generator: Draws the weights.
+    """
+
+    def __init__(
+        self, latent: int, classes: Mapping[str, list[str]], *, hidden: int = 256, generator: Generator
+    ) -> None:
+        super().__init__()
+        self.widths = {
+            n: len(classes[n]) if n in classes else 1 for n, p in PROPERTIES.items() if not p.classes or n in classes
+        }
+        outputs = sum(self.widths.values())
+        self.linear = draw(latent, outputs, generator=generator)
+        self.first = draw(latent, hidden, generator=generator)
+        self.second = draw(hidden, outputs, generator=generator)
+        self.offset = nn.Parameter(torch.zeros(2, outputs))
+
+    def forward(self, vector: Tensor) -> list[dict[str, Tensor]]:
+        """Return `(models, width)` by property: of the matrix, then of the layers."""
+        plain = vector @ self.linear + self.offset[0]
+        deep = silu(vector @ self.first) @ self.second + self.offset[1]
+        widths = list(self.widths.values())
+        return [dict(zip(self.widths, x.split(widths, 1), strict=True)) for x in (plain, deep)]
+
+
+class BehaviourHead(nn.Module):
+    """Answers of the network to real inputs of its dataset, from the vector.
+
+    Args:
+        latent: Width of the vector.
+        answers: Inputs times outputs, by dataset.
+        hidden: Width of the layer between.
+        generator: Draws the weights.
+    """
+
+    def __init__(self, latent: int, answers: Mapping[str, int], *, hidden: int = 512, generator: Generator) -> None:
+        super().__init__()
+        self.names = sorted(answers)
+        self.first = draw(latent, hidden, generator=generator)
+        self.second = nn.ParameterList(draw(hidden, answers[name], generator=generator) for name in self.names)
+
+    def forward(self, vector: Tensor, dataset: str) -> Tensor:
+        """Return `(models, answers)`."""
+        return silu(vector @ self.first) @ self.second[self.names.index(dataset)]

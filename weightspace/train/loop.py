@@ -1,0 +1,110 @@
+"""The training of an encoder: updates, a schedule, a state that a stopped training goes on from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from weightspace.checkpoint.whole import replacing
+from weightspace.train.config import TrainConfig
+from weightspace.train.data import Corpus, Group
+from weightspace.train.objective import Batch, EncoderObjective
+from weightspace.zoo.seeds import mix_seed
+
+Report = Callable[[int, int, dict[str, float]], None]
+CLIP = 1.0
+
+
+class EncoderTraining:
+    """An encoder in training. What happens at a step depends on the seed and the step alone.
+
+    Args:
+        config: What to do.
+        corpus: On what; a group is drawn with a chance in proportion to the square root of its size.
+        device: Where.
+    """
+
+    def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu") -> None:
+        self.config, self.corpus, self.device, self.step = config, corpus, device, 0
+        self.objective = EncoderObjective(config, corpus).to(device)
+        matrices = [p for p in self.objective.parameters() if p.ndim > 1]
+        others = [p for p in self.objective.parameters() if p.ndim <= 1]
+        kinds = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(kinds, lr=config.learning_rate, betas=(0.9, 0.98), fused=device != "cpu")
+        self.shares = torch.tensor([len(group) ** 0.5 for group in corpus.groups["train"]])
+
+    def run(self, *, state: Path | None = None, save_every: float = 60.0, report: Report | None = None) -> None:
+        """Train to the end, from `state` on if it is there; it is written every `save_every` seconds and at the end."""
+        if state is not None and state.exists():
+            self.restore(torch.load(state, weights_only=True, map_location=self.device))
+        last = time.monotonic()
+        while self.step < self.config.steps:
+            losses = self.advance()
+            if report:
+                report(self.step, self.config.steps, losses)
+            if state is not None and (time.monotonic() - last > save_every or self.step == self.config.steps):
+                last = time.monotonic()
+                with replacing(state) as draft:
+                    torch.save(self.state, draft)
+
+    def advance(self) -> dict[str, float]:
+        """Make one update; return the mean of each loss, read off only now and then to keep an accelerator busy."""
+        self.objective.train()
+        for kind in self.optimizer.param_groups:
+            kind["lr"] = self.config.learning_rate * schedule(self.step, self.config)
+        noise = Generator(self.device).manual_seed(mix_seed(self.config.seed, "noise", self.step))
+        found: dict[str, list[Tensor]] = {}
+        for batch in self._batches():
+            losses = self.objective(batch, noise)
+            (sum(losses.values()) / self.config.groups).backward()
+            for name, loss in losses.items():
+                found.setdefault(name, []).append(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        if self.step % 50 and self.step != self.config.steps:
+            return {}
+        return {name: float(torch.stack(losses).mean()) for name, losses in found.items()}
+
+    def _batches(self) -> Iterator[Batch]:
+        draw = Generator().manual_seed(mix_seed(self.config.seed, "batches", self.step))
+        groups = self.corpus.groups["train"]
+        for number in torch.multinomial(self.shares, self.config.groups, replacement=True, generator=draw).tolist():
+            group: Group = groups[number]
+            places = torch.randperm(len(group), generator=draw)[: self.config.batch_size].to(self.device)
+            yield Batch(group, places, bool(torch.rand((), generator=draw) >= self.config.unrun))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that a stopped training needs."""
+        return {
+            "step": self.step,
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.step = state["step"]
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Share of the highest learning rate at a step: a line up, then half a cosine down.
+
+    Example:
+        >>> config = TrainConfig("x", ("y",), steps=10, warmup=2)
+        >>> [round(schedule(step, config), 2) for step in (0, 1, 2, 6)]
+        [0.5, 1.0, 1.0, 0.5]
+    """
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    return (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup))) / 2

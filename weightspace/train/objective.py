@@ -1,0 +1,135 @@
+"""The loss of an encoder on a batch of equal networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from weightspace.encode.network import SweepNetwork
+from weightspace.execute.stack import run_stacked
+from weightspace.train.config import TrainConfig
+from weightspace.train.data import Corpus, Group
+from weightspace.train.heads import BehaviourHead, PropertyHeads
+
+TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some networks of a group.
+
+    Args:
+        group: They are of.
+        places: Which.
+        run: Whether the networks are run on the probes.
+    """
+
+    group: Group
+    places: Tensor
+    run: bool
+
+
+class EncoderObjective(nn.Module):
+    """An encoder with its read-outs; calling it gives the losses by name.
+
+    Numbers are learned in units of their deviation within the population. Behaviour is the logits on real inputs,
+    centred over the classes and divided by their deviation, network by network. The two views of a network differ by
+    noise, and the second is never run.
+
+    Args:
+        config: Sizes and weights of the losses.
+        corpus: What is trained on.
+    """
+
+    def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
+        super().__init__()
+        generator = Generator().manual_seed(config.seed)
+        self.config, self.inputs, self.scales = config, dict(corpus.inputs), corpus.scales()
+        latent = config.sizes.latent
+        self.encoder = SweepNetwork(config.sizes, generator=generator)
+        self.heads = PropertyHeads(latent, corpus.classes, generator=generator)
+        self.classes = {name: list(names) for name, names in corpus.classes.items()}
+        widths = {
+            g.dataset: len(self.inputs[g.dataset]) * _outputs(g)
+            for g in corpus.groups["train"]
+            if g.dataset in self.inputs
+        }
+        self.behaviour = BehaviourHead(latent, widths, generator=generator)
+
+    def encode(self, group: Group, weights: Mapping[str, Tensor], *, run: bool) -> Tensor:
+        """Return the vectors of networks of a group."""
+        answers = None
+        if run and self.config.sizes.probes:
+            answers = run_networks(group.module, weights, self.encoder.probes(group.shape))
+        return self.encoder(group.plan, weights, answers).vector
+
+    def forward(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
+        """Return the losses of a batch by name, weighted."""
+        config, group = self.config, batch.group
+        weights = {name: t[batch.places].float() for name, t in group.weights.items()}
+        vector = self.encode(group, weights, run=batch.run)
+        losses = self._properties(group, batch.places, vector)
+        if config.behaviour and group.dataset in self.inputs:
+            losses["behaviour"] = config.behaviour * self._behaviour(group, weights, vector)
+        if config.views:
+            noisy = {n: _with_noise(t, config.noise, generator) for n, t in weights.items()}
+            losses["views"] = config.views * contrast(vector, self.encode(group, noisy, run=False))
+        return losses
+
+    def _properties(self, group: Group, places: Tensor, vector: Tensor) -> dict[str, Tensor]:
+        losses = {}
+        for told in self.heads(vector):
+            for name, predicted in told.items():
+                if name not in group.targets:
+                    continue
+                wanted = group.targets[name][places]
+                known = wanted.isfinite()
+                if name in self.classes:
+                    each = F.cross_entropy(predicted, wanted.nan_to_num().long(), reduction="none") / 4
+                else:
+                    mean, spread = self.scales[group.population][name]
+                    each = F.smooth_l1_loss(predicted[:, 0], (wanted - mean) / spread, reduction="none")
+                losses[name] = losses.get(name, 0.0) + (each * known).sum() / known.sum().clamp_min(1)
+        return losses
+
+    def _behaviour(self, group: Group, weights: Mapping[str, Tensor], vector: Tensor) -> Tensor:
+        with torch.no_grad():
+            answers = run_networks(group.module, weights, self.inputs[group.dataset])
+            centred = answers - answers.mean(2, keepdim=True)
+            wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+        return F.mse_loss(self.behaviour(vector, group.dataset), wanted.flatten(1))
+
+
+def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """Return answers `(models, inputs, outputs)` in single precision; on an accelerator networks run in bfloat16."""
+    if inputs.device.type != "cpu":
+        weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
+        inputs = inputs.bfloat16()
+    return run_stacked(module, weights, inputs).float()
+
+
+def contrast(a: Tensor, b: Tensor) -> Tensor:
+    """Cross-entropy of finding each network's other view among all others', both ways.
+
+    Source: Chen et al. (2020), "A simple framework for contrastive learning of visual representations", section 2.1.
+    """
+    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    likeness, own = a @ b.T / TEMPERATURE, torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2
+
+
+def _with_noise(tensor: Tensor, share: float, generator: Generator) -> Tensor:
+    size = tensor.square().flatten(1).mean(1).sqrt().view(-1, *[1] * (tensor.ndim - 1))
+    return tensor + share * size * torch.randn(tensor.shape, generator=generator, device=tensor.device)
+
+
+def _outputs(group: Group) -> int:
+    with torch.no_grad():
+        first = {name: t[:1].float() for name, t in group.weights.items()}
+        return run_stacked(
+            group.module, first, torch.zeros(1, *group.shape, device=next(iter(first.values())).device)
+        ).shape[-1]
