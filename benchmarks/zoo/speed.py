@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.families.smallcnn import SmallCNN
-from weightspace.zoo.tasks import Examples
+from weightspace.zoo.tasks import Examples, Sampling
 from weightspace.zoo.training import StackTraining
 
 SIGNATURE = Signature((1, 32, 32), 10)
@@ -44,7 +44,7 @@ def stacked_step(networks: int, batch: int, device: str):
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(8 * batch, 1, 32, 32, generator=generator), torch.arange(8 * batch) % 10
     train = (x.to(device), y.to(device))
-    task = Examples(train, train, outputs=10, batch_size=batch)
+    task = Examples(train, train, outputs=10, sampling=Sampling(batch_size=batch))
     run = {"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "dropout": 0.0}
     run |= {"init": "torch", "init_scale": 1.0, "shared_init": False}
     runs = [run | {"seed": i} for i in range(networks)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from weightspace.zoo.families import FAMILIES, build_network
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.recipe import Recipe
 from weightspace.zoo.seeds import mix_seed
-from weightspace.zoo.tasks import Examples, Task
+from weightspace.zoo.tasks import Examples, Sampling, Task
 
 Run = Mapping[str, Any]
 Group = list[dict[str, Any]]
@@ -99,11 +100,11 @@ def _describe_data(name: str, data_dir: str | None) -> tuple[str, Signature]:
 def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str, shift: str = "none") -> Task:
     """Return what a group learns; images of `siren` runs are noted in the runs as `image` and `label`."""
     kind, run = FAMILIES[recipe.family].data, group[0]
-    sizes = {"batch_size": recipe.batch_size, "score_on": recipe.score_on}
     if kind == "control":
         return CartPole([run["seed"] for run in group], device=device)
     data = shift_dataset(load_dataset(run["dataset"], data_dir), shift)
     order = mix_seed(recipe.seed, run["dataset"])
+    sampling = Sampling(1.0, recipe.batch_size, recipe.score_on, order)
     if kind == "image":
         chosen = torch.tensor([run["seed"] % len(data.x) for run in group])
         for run, image in zip(group, chosen.tolist(), strict=True):
@@ -113,16 +114,9 @@ def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str
         places = torch.stack([rows.flatten(), columns.flatten()], 1)
         values = data.x[chosen].flatten(2).transpose(1, 2).contiguous()
         train = (places.to(device), values.to(device))
-        return Examples(train, None, outputs=data.x.shape[1], seed=order, **sizes)
+        return Examples(train, None, outputs=data.x.shape[1], sampling=sampling)
     train, test = ((x.to(device), y.to(device)) for x, y in ((data.x, data.y), (data.x_test, data.y_test)))
-    return Examples(
-        train,
-        test,
-        outputs=data.outputs,
-        fraction=run["train_fraction"],
-        seed=order,
-        **sizes,
-    )
+    return Examples(train, test, outputs=data.outputs, sampling=replace(sampling, fraction=run["train_fraction"]))
 
 
 def make_module(recipe: Recipe, run: Run, signature: Signature) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -57,6 +58,23 @@ def example_losses(outputs: Tensor, y: Tensor) -> Tensor:
     return losses.view(len(outputs), len(y), -1).mean(-1)
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Which examples a stack is trained and scored on, and in which order.
+
+    Args:
+        fraction: Of the training examples that is used.
+        batch_size: Examples a step, at most.
+        score_on: Training examples that `measure` looks at, at most.
+        seed: Of the order of examples.
+    """
+
+    fraction: float = 1.0
+    batch_size: int = 128
+    score_on: int = 5000
+    seed: int = 0
+
+
 @final
 class Examples(Task):
     """Mini-batches of one order, shared by the whole stack; the inputs are shared, values may be each network's own.
@@ -66,10 +84,8 @@ class Examples(Task):
     Args:
         train: Inputs and labels.
         test: Inputs and labels to test on; None where training is all there is.
-        fraction: Of the training examples that is used.
-        batch_size: Examples a step, at most.
-        seed: Of the order of examples.
-        score_on: Training examples that `measure` looks at, at most.
+        outputs: Classes, characters or channels.
+        sampling: Which examples are used, and in which order.
     """
 
     def __init__(
@@ -78,20 +94,16 @@ class Examples(Task):
         test: tuple[Tensor, Tensor] | None,
         *,
         outputs: int,
-        fraction: float = 1.0,
-        batch_size: int = 128,
-        seed: int = 0,
-        score_on: int = 5000,
+        sampling: Sampling = Sampling(),
     ):
-        self.score_on = score_on
         self.x, self.y = train
         self.exact = self.y.is_floating_point()  # coordinates have more than bfloat16's eight bits
-        self.test, self.seed = test, seed
+        self.test, self.seed, self.score_on = test, sampling.seed, sampling.score_on
         self.signature = Signature(tuple(self.x.shape[1:]), outputs)
         self.state: dict[str, Tensor] = {}
-        chosen = torch.randperm(len(self.x), generator=make_generator("subset", seed))
-        self.subset = chosen[: max(1, round(fraction * len(self.x)))].to(self.x.device)
-        self.batch_size = min(batch_size, len(self.subset))
+        chosen = torch.randperm(len(self.x), generator=make_generator("subset", self.seed))
+        self.subset = chosen[: max(1, round(sampling.fraction * len(self.x)))].to(self.x.device)
+        self.batch_size = min(sampling.batch_size, len(self.subset))
         self.steps_per_epoch = len(self.subset) // self.batch_size
         self._order: tuple[int, Tensor] = (-1, self.subset)
 
