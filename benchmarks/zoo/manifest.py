@@ -18,8 +18,9 @@ import pandas as pd
 import pyarrow as pa
 
 from weightspace import zoo
+from weightspace.zoo.manifest import MANIFEST, as_table, write_manifest
 from weightspace.zoo.recipe import parse_recipe
-from weightspace.zoo.store import ARCHITECTURES, MANIFEST, as_table, write_manifest
+from weightspace.zoo.store import ARCHITECTURES
 
 SNAPSHOTS, CHUNK = 5, 50_000
 MEASURES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss", "generalisation_gap")

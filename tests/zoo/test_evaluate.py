@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from weightspace.errors import ZooError
+from weightspace.zoo.append import Part, append_parts, describe_shapes
 from weightspace.zoo.build import Site
 from weightspace.zoo.data import load_dataset, shift_dataset
 from weightspace.zoo.evaluate import Choice, evaluate_population, measure_stack
 from weightspace.zoo.populate import populate
 from weightspace.zoo.recipe import parse_recipe
-from weightspace.zoo.store import Part, Population, append_parts, describe_shapes
+from weightspace.zoo.store import Population
 
 
 def make_recipe(**changes):

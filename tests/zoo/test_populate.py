@@ -12,7 +12,7 @@ import torch
 from tests.zoo.families_table import small_recipe
 from weightspace import zoo
 from weightspace.errors import ZooError
-from weightspace.zoo import build, store
+from weightspace.zoo import append, build
 from weightspace.zoo.build import Progress, Site
 from weightspace.zoo.populate import populate
 from weightspace.zoo.recipe import parse_recipe
@@ -103,7 +103,7 @@ def test_a_build_killed_ten_times_and_at_every_kind_of_file_ends_with_the_same_b
 
 
 def test_a_full_disk_is_named_and_what_was_finished_stays(undisturbed, tmp_path, monkeypatch):
-    save, calls = store.save_file, 0
+    save, calls = append.save_file, 0
 
     def fill(tensors, path):
         nonlocal calls
@@ -112,11 +112,11 @@ def test_a_full_disk_is_named_and_what_was_finished_stays(undisturbed, tmp_path,
             raise OSError(errno.ENOSPC, "No space left on device")
         save(tensors, path)
 
-    monkeypatch.setattr(store, "save_file", fill)
+    monkeypatch.setattr(append, "save_file", fill)
     with pytest.raises(ZooError, match=r"00001.safetensors: cannot be written .*No space left.*make room"):
         populate(parse_recipe(RECIPE), Site(tmp_path))
     assert zoo.load(tmp_path).verify() > 0
-    monkeypatch.setattr(store, "save_file", save)
+    monkeypatch.setattr(append, "save_file", save)
     populate(parse_recipe(RECIPE), Site(tmp_path))
     assert bytes_of(tmp_path) == bytes_of(undisturbed.folder)
 

@@ -4,8 +4,9 @@ import torch
 
 from weightspace import zoo
 from weightspace.errors import ZooError
-from weightspace.zoo import store
-from weightspace.zoo.store import Part, append_parts, describe_shapes, hash_tensors, merge_populations
+from weightspace.zoo import manifest
+from weightspace.zoo.append import Part, append_parts, describe_shapes, merge_populations
+from weightspace.zoo.store import hash_tensors
 
 
 def make_part(start, count=3, width=4):
@@ -112,7 +113,7 @@ def test_rows_come_back_in_the_order_asked_for(population):
 
 
 def test_filters_find_the_same_rows_in_many_row_groups(population, monkeypatch):
-    monkeypatch.setattr(store, "_ROW_GROUP", 2)
+    monkeypatch.setattr(manifest, "_ROW_GROUP", 2)
     many = append_parts(population.folder, "2.safetensors", [make_part(50)])
     everything = many.frame()
     for where in ([("accuracy", ">=", 0.2)], [("run", ">", 10), ("note", "==", "x")], [("run", ">", 999)]):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from weightspace.zoo.store import Part, append_parts, describe_shapes
+from weightspace.zoo.append import Part, append_parts, describe_shapes
 from weightspace.zoo.summary import summarise_population
 
 ACCURACY = [0.10, 0.50, 0.11, 0.60, 0.10, 0.70, 0.90, 0.10]

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from weightspace.execute.stack import Stacked
+from weightspace.zoo.append import Part, describe_shapes
 from weightspace.zoo.descend import START, Descent
 from weightspace.zoo.families import FAMILIES
+from weightspace.zoo.manifest import write_whole
 from weightspace.zoo.plan import Group, make_module, make_task
 from weightspace.zoo.recipe import Recipe
 from weightspace.zoo.seeds import mix_seed
-from weightspace.zoo.store import Part, describe_shapes, write_whole
 from weightspace.zoo.training import StackTraining
 from weightspace.zoo.tree import TreeNode
 

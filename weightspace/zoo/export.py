@@ -12,8 +12,9 @@ import pandas as pd
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import ZooError
+from weightspace.zoo.manifest import write_whole
 from weightspace.zoo.readers.table import TYPES_FILE
-from weightspace.zoo.store import Population, write_whole
+from weightspace.zoo.store import Population
 
 PROPERTIES, CHECKPOINTS = "properties.csv", "checkpoints"
 _STORAGE = ("shard", "group", "row", "sha256")

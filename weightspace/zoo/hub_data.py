@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from weightspace.errors import DataError
+from weightspace.zoo.manifest import write_whole
 from weightspace.zoo.parquet_data import read_arrays
-from weightspace.zoo.store import write_whole
 
 PREFIX = "hub:"
 CONVERTED = "refs/convert/parquet"

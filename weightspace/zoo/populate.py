@@ -10,10 +10,12 @@ from contextlib import contextmanager
 import torch
 
 from weightspace.errors import ZooError
+from weightspace.zoo.append import append_parts
 from weightspace.zoo.build import Build, Site
+from weightspace.zoo.manifest import MANIFEST, write_whole
 from weightspace.zoo.plan import check_fit, plan_jobs
 from weightspace.zoo.recipe import Recipe
-from weightspace.zoo.store import MANIFEST, Population, append_parts, write_whole
+from weightspace.zoo.store import Population
 
 
 def populate(recipe: Recipe, site: Site) -> Population:

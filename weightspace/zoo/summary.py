@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from weightspace.zoo.manifest import MANIFEST
 from weightspace.zoo.recipe import Recipe, load_recipe
-from weightspace.zoo.store import ARCHITECTURES, MANIFEST, SHARDS, Population
+from weightspace.zoo.store import ARCHITECTURES, SHARDS, Population
 
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 MEASURES = ("test_accuracy", "test_return", "psnr")

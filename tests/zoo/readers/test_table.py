@@ -13,9 +13,9 @@ from tests.zoo.readers.miniature import normal, siren_state, write_small_cnn_zoo
 from tests.zoo.readers.test_files import run_siren
 from tests.zoo.readers.wild_park_files import write_wild_park
 from weightspace.errors import ZooError
+from weightspace.zoo.append import Part, append_parts, describe_shapes
 from weightspace.zoo.export import export_population
 from weightspace.zoo.readers import import_zoo, read_problems, recognise
-from weightspace.zoo.store import Part, append_parts, describe_shapes
 
 SEQ = ("seq.0", "seq.1", "seq.2")
 

@@ -13,11 +13,11 @@ import torch
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import RecipeError, WeightspaceError, ZooError
+from weightspace.zoo.append import Part
 from weightspace.zoo.families import build_network
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.layout import Layout as Shapes
 from weightspace.zoo.readers.layout import Problem
-from weightspace.zoo.store import Part
 
 
 @dataclass(frozen=True, eq=False)

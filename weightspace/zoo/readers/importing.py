@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from weightspace.errors import ZooError
+from weightspace.zoo.append import Part, append_parts
 from weightspace.zoo.build import draw_split
+from weightspace.zoo.manifest import MANIFEST, write_whole
 from weightspace.zoo.readers.layout import Listing, Problem
-from weightspace.zoo.store import MANIFEST, Part, Population, append_parts, write_whole
+from weightspace.zoo.store import Population
 
 IMPORT, PROBLEMS = "import.json", "problems.csv"
 PIECE_BYTES, PIECE_ROWS = 2**26, 4096  # weights held at a time; three copies of them while a shard is written

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from weightspace.zoo.store import Part
+from weightspace.zoo.append import Part
 
 
 @dataclass(frozen=True)

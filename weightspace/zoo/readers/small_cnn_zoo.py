@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 
 from weightspace.errors import ZooError
+from weightspace.zoo.append import Part
 from weightspace.zoo.readers.files import describe_family
 from weightspace.zoo.readers.layout import Listing
-from weightspace.zoo.store import Part
 
 PROPERTIES = {
     "step": "epoch",
