@@ -1,0 +1,23 @@
+"""The peers by name. One more encoder is one more line here.
+
+A neural one is `NeuralPeer(build)`, where `build(train, outputs)` gives a module that takes a `Batch`; anything else
+keeps the protocol `Peer` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.encoder.graph_peer import GraphNet
+from benchmarks.encoder.nfn_peer import NFNNet
+from benchmarks.encoder.probes import ProbeNet
+from benchmarks.encoder.statnn import StatBoosting, StatNet
+from benchmarks.encoder.training import NeuralPeer, Peer
+
+PEERS: dict[str, Callable[[], Peer]] = {
+    "statnn-boosting": StatBoosting,
+    "statnn-mlp": lambda: NeuralPeer(StatNet),
+    "probes": lambda: NeuralPeer(ProbeNet),
+    "graph": lambda: NeuralPeer(GraphNet),
+    "nfn": lambda: NeuralPeer(NFNNet),
+}

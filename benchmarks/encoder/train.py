@@ -1,0 +1,123 @@
+"""Train an encoder on population folders and print how well it reads networks that it has not seen.
+
+    python -m benchmarks.encoder.train POPULATION ... --out OUT --data-dir DATA --device cuda --seconds 150
+
+The number of updates is set so that training takes about `--seconds`, measured over the first updates. Every figure is
+of held-out runs (the part `test`), with networks run on the probes and without. OUT gets `train.json`, `encoder.pt`.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.encoder.data import strata
+from benchmarks.encoder.scores import r2, tau, tau_ceiling, tau_within
+from weightspace import zoo
+from weightspace.train.config import LEARNED, TrainConfig
+from weightspace.train.data import Corpus, load_corpus
+from weightspace.train.loop import EncoderTraining
+from weightspace.train.predict import predict
+from weightspace.train.properties import PROPERTIES
+
+TRIAL = 20
+
+
+def steps_in(seconds: float, config: TrainConfig, corpus: Corpus, device: str) -> int:
+    """Updates that fit, by the median of some after the first ones."""
+    training, times = EncoderTraining(config, corpus, device=device), []
+    for _ in range(TRIAL):
+        start = time.perf_counter()
+        training.advance()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return max(2 * TRIAL, int(seconds / float(np.median(times[TRIAL // 2 :]))))
+
+
+def measure(training: EncoderTraining, part: str, run: bool) -> list[dict[str, object]]:
+    """Scores of each population's networks of one part."""
+    by_population: dict[str, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
+    for group in training.corpus.groups[part]:
+        _, told = predict(training.objective, group, run=run)
+        by_population.setdefault(group.population, []).append((group.rows.reset_index(drop=True), told))
+    return [score(name, pairs) | {"part": part, "run": run} for name, pairs in by_population.items()]
+
+
+def score(name: str, pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, object]:
+    """Scores of one population: ranking of the accuracy, and every other property that it records."""
+    rows, told = (pd.concat(frames, ignore_index=True) for frames in zip(*pairs, strict=True))
+    found: dict[str, object] = {"population": name, "networks": len(rows)}
+    for key, known in PROPERTIES.items():
+        if key not in told or known.column not in rows:
+            continue
+        truth = known.prepare(rows[known.column])
+        if known.classes:
+            found[key] = float((truth == told[key]).mean())
+        else:
+            found[key] = r2(truth.to_numpy(float), told[key].to_numpy(float))
+    if "test_accuracy" in rows:
+        truth, scores = rows["test_accuracy"].to_numpy(float), told["test_accuracy"].to_numpy(float)
+        within = tau_within(truth, scores, strata(rows))["tau"]
+        found |= {"tau": tau(truth, scores), "tau_ceiling": tau_ceiling(truth), "tau_within": within}
+    return found
+
+
+def print_table(rows: list[dict[str, object]]) -> None:
+    print(f"{'population':24}{'run':>6}{'nets':>7}{'tau':>8}{'ceiling':>9}{'within':>8}{'R2':>8}  others")
+    for row in rows:
+        other = {k: round(float(v), 3) for k, v in row.items() if k in PROPERTIES and k != "test_accuracy"}
+        numbers = [float(row.get(key, float("nan"))) for key in ("tau", "tau_ceiling", "tau_within", "test_accuracy")]
+        print(
+            f"{row['population']:24}{row['run']!s:>6}{row['networks']:7}{numbers[0]:8.3f}{numbers[1]:9.3f}"
+            f"{numbers[2]:8.3f}{numbers[3]:8.3f}  {other}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("populations", nargs="+")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", default="test")
+    parser.add_argument("--set", nargs="*", default=[], help="key=value of the configuration or of its sizes")
+    args = parser.parse_args()
+    torch.set_float32_matmul_precision("high")
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    given = {key: json.loads(value) for key, value in (pair.split("=") for pair in args.set)}
+    sizes = replace(LEARNED, **{key: value for key, value in given.items() if hasattr(LEARNED, key)})
+    rest = {key: value for key, value in given.items() if not hasattr(LEARNED, key)}
+    config = TrainConfig("encoder", tuple(args.populations), sizes=sizes, seed=args.seed, **rest)
+    start = time.perf_counter()
+    inputs = config.inputs if config.behaviour else 0
+    found = [zoo.load(name) for name in args.populations]
+    corpus = load_corpus(found, inputs=inputs, data_dir=args.data_dir, device=args.device)
+    print(
+        f"loaded in {time.perf_counter() - start:.1f} s: {sum(map(len, corpus.groups['train']))} networks", flush=True
+    )
+    config = replace(config, steps=steps_in(args.seconds, config, corpus, args.device))
+    training, start = EncoderTraining(config, corpus, device=args.device), time.perf_counter()
+
+    def tell(step: int, steps: int, losses: dict[str, float]) -> None:
+        if losses and (step % (steps // 10 // 50 * 50 or 50) == 0 or step == steps):
+            said = {name: round(value, 3) for name, value in losses.items()}
+            print(f"{step}/{steps} {time.perf_counter() - start:.0f} s {said}", flush=True)
+
+    training.run(report=tell)
+    torch.save({"config": asdict(config), "objective": training.objective.state_dict()}, out / "encoder.pt")
+    rows = [row for run in (True, False) for row in measure(training, args.part, run)]
+    (out / "train.json").write_text(json.dumps({"config": asdict(config), "scores": rows}, indent=1))
+    print_table(rows)
+
+
+if __name__ == "__main__":
+    main()

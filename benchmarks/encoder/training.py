@@ -1,0 +1,163 @@
+"""How every neural peer is trained, ours too: one loop, one budget, one way to choose.
+
+- Targets: an accuracy is read by a sigmoid under cross-entropy, a number standardised, a class by softmax (`target`);
+  raw output 0 means the training mean.
+- Each learning rate of a short list gets an equal share of the seconds that are left, and a whole run of its own:
+  AdamW, 5 % warm-up, cosine to 0 over its share of the budget or `epochs`, whichever ends first, gradients clipped
+  at norm 1.
+- After each epoch the validation networks are scored; the best state of all runs is kept (by the mean of tau and R2, or
+  by accuracy). A run that has not got better for `patience` of its epochs is ended, its seconds go to the next.
+- Test networks are seen once, by `predict`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, final
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from benchmarks.encoder.data import Networks
+from benchmarks.encoder.target import Target
+
+
+class Peer(Protocol):
+    """What is compared. `fit` keeps to its seconds, `predict` scores networks in the order of their rows."""
+
+    parameters: int
+    chosen: dict[str, Any]
+
+    def fit(self, train: Networks, validation: Networks, *, seed: int, budget: float) -> None:
+        """Learn from training networks, choose by validation networks."""
+
+    def predict(self, networks: Networks) -> np.ndarray:
+        """Return `(networks,)`, or `(networks, classes)`."""
+
+
+Build = Callable[[Networks, int], nn.Module]
+"""Takes training networks and how many raw outputs; gives a module that takes a `Batch`."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a neural peer is trained.
+
+    Args:
+        rates: Learning rates to try, in this order.
+        epochs: At most so many a run.
+        batch: Networks a step.
+        weight_decay: Of AdamW.
+        patience: Share of the epochs without a better validation score that ends a run.
+    """
+
+    rates: tuple[float, ...] = (1e-3, 3e-3, 3e-4)
+    epochs: int = 150
+    batch: int = 64
+    weight_decay: float = 1e-2
+    patience: float = 0.4
+
+
+@final
+@dataclass
+class NeuralPeer:
+    """A module trained as above.
+
+    Args:
+        build: Makes the module, freshly drawn.
+        schedule: How it is trained.
+    """
+
+    build: Build
+    schedule: Schedule = Schedule()
+    chosen: dict[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+
+    def fit(self, train: Networks, validation: Networks, *, seed: int, budget: float) -> None:
+        """Train once for each learning rate and keep the best state of all; the module is built outside the budget."""
+        self._target = Target.of(train)
+        best, state, end = -math.inf, None, None
+        for i, rate in enumerate(self.schedule.rates):
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                module = self.build(train, self._target.outputs).to(train.device)
+            end = end or time.perf_counter() + budget
+            left = end - time.perf_counter()
+            if i and left <= 0:
+                break
+            run = Run(module, self._target, self.schedule, rate)
+            run.train(train, validation, seed=seed, seconds=left / (len(self.schedule.rates) - i))
+            if state is None or run.best > best:
+                best, state = run.best, run.state
+                self.chosen = {"learning_rate": rate, "epoch": run.best_epoch, "validation": run.best}
+            self.chosen["epochs"] = self.chosen.get("epochs", 0) + run.epochs
+        module.load_state_dict(state)
+        self.module = module.eval()
+        self.parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+    def predict(self, networks: Networks) -> np.ndarray:
+        """Return scores in the order of the rows."""
+        return score_networks(self.module, self._target, networks).cpu().numpy()
+
+
+@torch.no_grad()
+def score_networks(module: nn.Module, target: Target, networks: Networks, size: int = 128) -> Tensor:
+    """Return the scores of all networks in the order of their rows."""
+    module.eval()
+    batches = list(networks.batches(size))
+    scores = torch.cat([target.read(module(batch)).float() for batch in batches])
+    ordered = torch.empty_like(scores)
+    ordered[torch.cat([batch.rows for batch in batches])] = scores
+    return ordered
+
+
+@final
+class Run:
+    """One training run at one learning rate."""
+
+    def __init__(self, module: nn.Module, target: Target, schedule: Schedule, rate: float):
+        self.module, self.target, self.schedule, self.rate = module, target, schedule, rate
+        self.best, self.best_epoch, self.epochs = -math.inf, 0, 0
+        self.state: dict[str, Tensor] = {}
+        self.optimizer = torch.optim.AdamW(module.parameters(), rate, weight_decay=schedule.weight_decay)
+
+    def train(self, train: Networks, validation: Networks, *, seed: int, seconds: float) -> None:
+        """Train until the seconds, the epochs or the patience are over."""
+        generator, start, step = Generator().manual_seed(seed), time.perf_counter(), 0
+        steps = self.schedule.epochs * max(1, math.ceil(len(train) / self.schedule.batch))
+        for epoch in range(1, self.schedule.epochs + 1):
+            self.module.train()
+            for batch in train.batches(self.schedule.batch, generator):
+                spent = (time.perf_counter() - start) / max(seconds, 1e-9)
+                if spent >= 1:
+                    break
+                self._step(batch, train.target, max(spent, step / steps), step)
+                step += 1
+            self.epochs = epoch
+            self._select(validation, epoch)
+            late = epoch - self.best_epoch > self.schedule.patience * self.schedule.epochs
+            if late or time.perf_counter() - start >= seconds:
+                return
+
+    def _step(self, batch, values: Tensor, progress: float, step: int) -> None:
+        """One update; the rate follows how much of the run is over."""
+        warm = min(1.0, progress / 0.05, (step + 1) / 10)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.target.loss(self.module(batch), values[batch.rows])
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+
+    def _select(self, validation: Networks, epoch: int) -> None:
+        scores = score_networks(self.module, self.target, validation)
+        quality = self.target.quality(validation.target, scores)
+        if quality > self.best or not self.state:
+            self.best, self.best_epoch, self.state = quality, epoch, copy.deepcopy(self.module.state_dict())

@@ -1,0 +1,135 @@
+"""Every peer learns what is there, and learns nothing where nothing is."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from benchmarks.encoder import scores
+from benchmarks.encoder.data import Batch, Group, PeerError
+from benchmarks.encoder.drawn import SMALL_CNN, describe_network, draw_networks
+from benchmarks.encoder.graph_peer import GraphNet
+from benchmarks.encoder.nfn_peer import NFNNet
+from benchmarks.encoder.peers import PEERS
+from benchmarks.encoder.probes import LinearGenerator, ProbeNet
+from benchmarks.encoder.statnn import seven_statistics
+from benchmarks.encoder.training import NeuralPeer, Schedule
+from tests.benchmarks.encoder.conftest import shuffled
+
+SHORT = Schedule(rates=(3e-3,), epochs=10, batch=16)
+
+
+def need(name):
+    if name == "nfn":
+        pytest.importorskip("nfn", reason="the extra 'bench' is not installed")
+    return name
+
+
+def fitted(name, splits):
+    """A peer after a short training that does not depend on how busy the machine is."""
+    peer = PEERS[need(name)]()
+    if isinstance(peer, NeuralPeer):
+        peer.schedule = SHORT
+    peer.fit(splits["train"], splits["validation"], seed=0, budget=600 if isinstance(peer, NeuralPeer) else 0)
+    return peer
+
+
+def held_out_tau(name, splits):
+    test = splits["test"]
+    return scores.tau(test.target.numpy(), fitted(name, splits).predict(test))
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_tells_a_property_of_networks_it_has_not_seen(name, mlps):
+    assert held_out_tau(name, mlps) > 0.35
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_tells_nothing_of_targets_that_were_shuffled(name, mlps):
+    """Under chance the deviation of tau of 128 networks is 0.06."""
+    assert abs(held_out_tau(name, {key: shuffled(each, 5) for key, each in mlps.items()})) < 0.25
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_reads_several_architectures_at_once_in_the_order_of_the_rows(name, two_widths):
+    peer, test = fitted(name, two_widths), two_widths["test"]
+    told = peer.predict(test)
+    alone = [peer.predict(_only(test, i)) for i in range(len(test.groups))]
+
+    assert scores.tau(test.target.numpy(), told) > 0.35
+    np.testing.assert_allclose(told, np.concatenate(alone), rtol=1e-4, atol=1e-5)
+
+
+def _only(networks, i):
+    group = networks.groups[i]
+    rows = group.rows
+    kept = Group(group.architecture, torch.arange(len(rows)), group.flat)
+    return type(networks)(networks.frame.iloc[rows.tolist()], networks.target[rows], (kept,))
+
+
+def relabelled(group, order, *, both=True):
+    """Networks with hidden units in another order; with `both` false the weights that read them stay."""
+    w1, b1, w2, b2 = group.weights.values()
+    parts = [w1[:, order], b1[:, order], w2[:, :, order] if both else w2, b2]
+    return Batch((Group(group.architecture, group.rows, torch.cat([p.flatten(1) for p in parts], 1)),))
+
+
+@pytest.mark.parametrize("build", [GraphNet, NFNNet])
+def test_relabelling_hidden_units_changes_nothing_and_half_of_it_does(build, mlps):
+    if build is NFNNet:
+        need("nfn")
+    torch.manual_seed(0)
+    module = build(mlps["train"], 1).double().eval()
+    group = mlps["test"].groups[0]
+    group = Group(group.architecture, group.rows, group.flat.double())
+    order = torch.tensor([2, 0, 3, 1])
+
+    before = module(Batch((group,)))
+
+    torch.testing.assert_close(module(relabelled(group, order)), before, rtol=1e-9, atol=1e-9)
+    assert (module(relabelled(group, order, both=False)) - before).abs().max() > 1e-4 * before.abs().max()
+
+
+def test_nfn_has_the_published_number_of_weights():
+    need("nfn")
+    networks = draw_networks([describe_network(SMALL_CNN)], 2, generator=Generator().manual_seed(0))
+    assert sum(p.numel() for p in NFNNet(networks, 1).parameters()) == 2_811_743
+
+
+def test_without_nfn_the_extra_is_named(monkeypatch, mlps):
+    monkeypatch.setitem(__import__("sys").modules, "nfn.common", None)
+    with pytest.raises(PeerError, match=r"weightspace\[bench\]"):
+        NFNNet(mlps["train"], 1)
+
+
+def test_nfn_refuses_networks_with_skips():
+    options = {"depth": 3, "channels": [4, 4, 4], "kernels": [3, 3, 3], "activations": ["relu"] * 3}
+    known = {"family": "wildpark", "options": options | {"skips": [-1, -1, 0]}}
+    networks = draw_networks([describe_network(known)], 2, generator=Generator().manual_seed(0))
+    with pytest.raises(PeerError, match="plain chains"):
+        NFNNet(networks, 1)
+
+
+def test_probes_refuse_networks_that_read_symbols():
+    known = {"family": "gru_char", "options": {"width": 4}}
+    networks = draw_networks([describe_network(known, (8,), 5)], 2, generator=Generator().manual_seed(0))
+    with pytest.raises(PeerError, match="symbols"):
+        ProbeNet(networks, 1)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 5, 7)])
+def test_the_generator_of_probes_is_linear_in_its_codes(shape):
+    torch.manual_seed(0)
+    generator = LinearGenerator(3, shape).double()
+    with torch.no_grad():
+        generator.codes[2] = 2 * generator.codes[0] - generator.codes[1]
+        a, b, c = generator()
+    torch.testing.assert_close(c, 2 * a - b)
+    assert (a - b).abs().max() > 1e-3
+
+
+def test_seven_statistics_are_numpys():
+    x = torch.randn(3, 4, 5, generator=Generator().manual_seed(0), dtype=torch.float64).float()
+    flat = x.flatten(1).numpy()
+    expected = [flat.mean(1), flat.var(1), *np.quantile(flat, [0, 0.25, 0.5, 0.75, 1], axis=1)]
+    np.testing.assert_allclose(seven_statistics(x).numpy(), np.stack(expected, 1), rtol=1e-5, atol=1e-6)
