@@ -129,7 +129,7 @@ def embed(path: Path, dtype: torch.dtype) -> dict[str, float]:
     """Embed a checkpoint and say what it took."""
     encoder = Encoder("random-sweep", Encoder.from_pretrained().network.to(dtype))
     anonymous, stop = [_status("RssAnon")], threading.Event()
-    before, watch = _status("VmRSS"), threading.Thread(target=_watch, args=(anonymous, stop))
+    before, watch = _status("VmRSS"), threading.Thread(target=_watch, args=(anonymous, stop), daemon=True)
     watch.start()
     start = time.perf_counter(), time.process_time()
     latent = encoder.encode(path)
