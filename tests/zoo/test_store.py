@@ -1,24 +1,15 @@
+import json
+
 import pandas as pd
 import pytest
 import torch
 
+from tests.zoo.parts import make_part
 from weightspace import zoo
 from weightspace.errors import ZooError
 from weightspace.zoo import manifest
-from weightspace.zoo.append import Part, append_parts, describe_shapes, merge_populations
+from weightspace.zoo.append import append_parts
 from weightspace.zoo.store import hash_tensors
-
-
-def make_part(start, count=3, width=4):
-    generator = torch.Generator().manual_seed(start)
-    tensors = {
-        "w": torch.randn(count, width, 2, generator=generator).half(),
-        "b": torch.randn(count, width, generator=generator),
-        "steps": torch.arange(count),
-    }
-    rows = pd.DataFrame({"id": [f"p/{start + i}" for i in range(count)], "run": range(start, start + count)})
-    rows = rows.assign(accuracy=[i / 10 for i in range(count)], note="x")
-    return Part(rows, tensors, {"shapes": describe_shapes(tensors)})
 
 
 @pytest.fixture
@@ -70,37 +61,6 @@ def test_a_damaged_manifest_is_named(population):
         zoo.load(population.folder)
 
 
-def test_ids_are_there_once(population):
-    with pytest.raises(ZooError, match=r"ids \['p/0', 'p/1', 'p/2'\] are there already"):
-        append_parts(population.folder, "2.safetensors", [make_part(0)])
-    assert len(zoo.load(population.folder)) == 9 and population.verify() == 9
-
-
-def test_merging_keeps_every_checkpoint(population, tmp_path):
-    other = append_parts(
-        tmp_path / "b",
-        "0.safetensors",
-        [
-            make_part(30).__class__(
-                make_part(30).rows.assign(colour="red"), make_part(30).tensors, make_part(30).architecture
-            )
-        ],
-    )
-    both = merge_populations(tmp_path / "both", [population, other])
-    assert both.verify() == 12
-    assert both.checkpoint("p/31").tensors["b"].equal(make_part(30).tensors["b"][1])
-    assert both.frame()["colour"].isna().sum() == 9
-
-
-def test_merging_namesakes_keeps_both_and_a_failed_merge_leaves_nothing(population, tmp_path):
-    namesake = append_parts(tmp_path / "elsewhere" / "a", "0.safetensors", [make_part(40)])
-    assert merge_populations(tmp_path / "both", [population, namesake]).verify() == 12
-    with pytest.raises(ZooError, match="are there already"):
-        merge_populations(tmp_path / "twice", [population, population])
-    with pytest.raises(ZooError, match="so it is no population"):
-        zoo.load(tmp_path / "twice")
-
-
 def test_rows_come_back_in_the_order_asked_for(population):
     rows = population.frame(where=[("run", "in", [1, 20, 2, 22])]).sort_values("id", ascending=False)
     found = population.stack(rows)["w"]
@@ -143,3 +103,49 @@ def test_the_hash_sees_names_dtypes_and_shapes():
     a = torch.zeros(4)
     seen = [{"a": a}, {"b": a}, {"a": a.view(2, 2)}, {"a": a.int()}]
     assert len({hash_tensors(tensors) for tensors in seen}) == 4
+
+
+def test_what_the_manifest_leans_on_is_checked(population):
+    folder = population.folder
+    known = json.loads((folder / "architectures.json").read_text())
+    for text, found in (
+        ("{", "damaged"),
+        ("[]", "must map each"),
+        (json.dumps({"x": {"shapes": {}}}), "does not know"),
+    ):
+        (folder / "architectures.json").write_text(text)
+        with pytest.raises(ZooError, match=rf"architectures\.json: .*{found}"):
+            zoo.load(folder).verify()
+        assert len(zoo.load(folder).frame(where=[("accuracy", ">", 0.15)])) == 3
+    (folder / "architectures.json").unlink()
+    with pytest.raises(ZooError, match=r"architectures\.json: missing"):
+        zoo.load(folder).checkpoint("p/0")
+    (folder / "architectures.json").write_text(json.dumps(known))
+    assert zoo.load(folder).verify() == 9
+
+
+@pytest.mark.parametrize(
+    "column, value, text",
+    [
+        ("shard", "../../shards/0.safetensors", "does not lie in the population"),
+        ("row", 99, r"0\.safetensors: missing or not readable"),
+        ("row", 1, "are not those of the manifest"),
+        ("group", "0009", r"0\.safetensors: missing or not readable"),
+        ("sha256", "0" * 64, "are not those of the manifest"),
+        ("architecture", "none", "does not know the architecture 'none'"),
+    ],
+)
+def test_a_manifest_that_points_elsewhere_is_named(population, column, value, text):
+    path = population.folder / "manifest.parquet"
+    frame = population.frame().astype({column: object})
+    frame.loc[0, column] = value
+    frame.to_parquet(path)
+    with pytest.raises(ZooError, match=text):
+        zoo.load(population.folder).checkpoint("p/0")
+    assert zoo.load(population.folder).checkpoint("p/1").tensors["b"].shape == (4,)
+
+
+def test_a_table_that_is_no_manifest_is_named(tmp_path):
+    pd.DataFrame({"id": ["a"], "accuracy": [0.5]}).to_parquet(tmp_path / "manifest.parquet")
+    with pytest.raises(ZooError, match=r"no columns \['architecture', 'group', 'row', 'sha256', 'shard'\]"):
+        zoo.load(tmp_path)

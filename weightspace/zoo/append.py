@@ -50,7 +50,8 @@ def append_parts(folder: str | Path, shard: str, parts: Sequence[Part]) -> Popul
         parts: Equal networks each.
 
     Raises:
-        ZooError: An id is there already, or the disk is full; the population stays as it was.
+        ZooError: An id or the shard is there already, a column is of another type there, or the disk is full; the
+            population stays as it was.
     """
     folder = Path(folder)
     tables: list[pa.Table] = []
@@ -64,8 +65,16 @@ def append_parts(folder: str | Path, shard: str, parts: Sequence[Part]) -> Popul
         each = [hash_tensors({n: t[i] for n, t in part.tensors.items()}) for i in range(len(part.rows))]
         where: dict[str, Any] = {"shard": shard, "group": group, "row": range(len(part.rows)), "sha256": each}
         tables.append(as_table(part.rows.assign(**where, architecture=kind)))
+    begun = _read_manifest(folder)
+    if begun is not None and shard in set(begun["shard"].to_pylist()):
+        raise ZooError(f"{folder}: the shard {shard} is there already; name a new one.")
+    table = _join(folder, [*([] if begun is None else [begun]), *tables])
     write_whole(folder / SHARDS / shard, lambda path: save_file(tensors, path))
-    return _extend(folder, pa.concat_tables(tables, promote_options="permissive"), known)
+    try:
+        return _write(folder, table, known)
+    except ZooError:
+        (folder / SHARDS / shard).unlink(missing_ok=True)
+        raise
 
 
 def merge_populations(folder: str | Path, others: Sequence[Population]) -> Population:
@@ -74,40 +83,64 @@ def merge_populations(folder: str | Path, others: Sequence[Population]) -> Popul
     Shards are copied as they are, under the hash of their content.
 
     Raises:
-        ZooError: An id is in two of them, a shard is missing, or the disk is full; the folder holds what it held.
+        ZooError: An id is in two of them, a column is of another type in one, a shard is missing, or the disk is full;
+            the folder holds what it held.
     """
-    folder, tables = Path(folder), []
+    folder, begun = Path(folder), _read_manifest(Path(folder))
+    tables = [table for other in others if (table := _read_manifest(other.folder)) is not None]
+    _join(folder, [*([] if begun is None else [begun]), *tables])
     architectures: dict[str, Any] = {}
-    for other in others:
-        table = pq.read_table(other.folder / MANIFEST)
-        names = {name: _copy_shard(other.folder / SHARDS / name, folder) for name in set(table["shard"].to_pylist())}
-        renamed = pa.array([names[name] for name in table["shard"].to_pylist()]).dictionary_encode()
-        tables.append(table.set_column(table.column_names.index("shard"), "shard", renamed))
-        architectures |= other.architectures
-    return _extend(folder, pa.concat_tables(tables, promote_options="permissive"), architectures)
+    new: list[Path] = []
+    try:
+        for i, other in enumerate(others):
+            column = tables[i]["shard"].to_pylist()
+            names = {name: _copy_shard(other.folder / SHARDS / name, folder, new) for name in sorted(set(column))}
+            renamed = pa.array([names[name] for name in column]).dictionary_encode()
+            tables[i] = tables[i].set_column(tables[i].column_names.index("shard"), "shard", renamed)
+            architectures |= other.architectures
+        return _write(folder, _join(folder, [*([] if begun is None else [begun]), *tables]), architectures)
+    except ZooError:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
 
 
-def _copy_shard(path: Path, folder: Path) -> str:
+def _read_manifest(folder: Path) -> pa.Table | None:
+    return pq.read_table(Population(folder).folder / MANIFEST) if (folder / MANIFEST).exists() else None
+
+
+def _copy_shard(path: Path, folder: Path, new: list[Path]) -> str:
+    """Copy a shard under the hash of its content, and note it in `new` if it was not there."""
     try:
         with path.open("rb") as file:
             name = f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.safetensors"
     except OSError as error:
         raise ZooError(f"{path}: missing or not readable ({error}); fetch or build the population again.") from error
-    write_whole(folder / SHARDS / name, lambda draft: shutil.copyfile(path, draft))
+    there = folder / SHARDS / name
+    if not there.exists():
+        new.append(there)
+    write_whole(there, lambda draft: shutil.copyfile(path, draft))
     return name
 
 
-def _extend(folder: Path, table: pa.Table, architectures: Mapping[str, Any]) -> Population:
-    path = folder / MANIFEST
-    if path.exists():
-        table = pa.concat_tables([pq.read_table(path), table], promote_options="permissive")
-        known = json.loads((folder / ARCHITECTURES).read_text())
-        architectures = known | dict(architectures)
+def _join(folder: Path, tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows; a column that one of the tables lacks is empty there."""
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ZooError(f"{folder}: the columns do not fit together ({error}); give both the same types.") from error
     ids = table["id"]
     if len(ids.unique()) < len(ids):
         repeated = ids.value_counts().to_pylist()
         twice = [entry["values"] for entry in repeated if entry["counts"] > 1]
         raise ZooError(f"{folder}: ids {twice[:3]} are there already; every checkpoint needs its own id.")
+    return table
+
+
+def _write(folder: Path, table: pa.Table, architectures: Mapping[str, Any]) -> Population:
+    """Write the architectures, then the manifest: rows appear only when all that they name is there."""
+    if (folder / MANIFEST).exists():
+        architectures = Population(folder).architectures | dict(architectures)
     text = json.dumps(architectures, indent=1, sort_keys=True)
     write_whole(folder / ARCHITECTURES, lambda draft: draft.write_text(text + "\n"))
     write_manifest(folder, table)

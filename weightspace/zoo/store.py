@@ -27,7 +27,7 @@ from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import ZooError
 from weightspace.zoo.families import build_network
 from weightspace.zoo.families.signature import Signature
-from weightspace.zoo.manifest import MANIFEST, filter_rows
+from weightspace.zoo.manifest import MANIFEST, PLACES, filter_rows
 
 ARCHITECTURES, SHARDS = "architectures.json", "shards"
 
@@ -49,7 +49,7 @@ class Population:
         folder: Where it lies.
 
     Raises:
-        ZooError: The folder holds no manifest, or one that cannot be read.
+        ZooError: The folder holds no manifest, or one that cannot be read or is none.
     """
 
     def __init__(self, folder: str | Path):
@@ -60,6 +60,9 @@ class Population:
             self.columns: tuple[str, ...] = tuple(pq.read_schema(self.folder / MANIFEST).names)
         except (OSError, pa.ArrowInvalid) as error:
             raise ZooError(f"{self.folder / MANIFEST}: cannot be read ({error}).") from error
+        missing = sorted(set(PLACES) - set(self.columns))
+        if missing:
+            raise ZooError(f"{self.folder / MANIFEST}: has no columns {missing}, so it is no manifest of a population.")
 
     def __len__(self) -> int:
         return pq.read_metadata(self.folder / MANIFEST).num_rows
@@ -88,8 +91,25 @@ class Population:
 
     @cached_property
     def architectures(self) -> dict[str, Any]:
-        """What the networks are, by architecture id."""
-        return json.loads((self.folder / ARCHITECTURES).read_text())
+        """What the networks are, by architecture id; a `ZooError` where the file is missing or damaged."""
+        path = self.folder / ARCHITECTURES
+        try:
+            known = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ZooError(f"{path}: missing or damaged ({error}); fetch or build the population again.") from error
+        if not isinstance(known, dict) or not all(isinstance(v, dict) and "shapes" in v for v in known.values()):
+            raise ZooError(f"{path}: must map each architecture to its shapes; fetch or build the population again.")
+        return known
+
+    def architecture(self, name: str) -> dict[str, Any]:
+        """Return what one architecture of the manifest is.
+
+        Raises:
+            ZooError: `architectures.json` does not know it, is missing or damaged.
+        """
+        if name not in self.architectures:
+            raise ZooError(f"{self.folder / ARCHITECTURES}: does not know the architecture {name!r} of the manifest.")
+        return self.architectures[name]
 
     def stack(self, rows: pd.DataFrame) -> dict[str, Tensor]:
         """Return the weights of rows of one architecture, stacked in their order.
@@ -100,7 +120,7 @@ class Population:
         kinds = set(rows["architecture"])
         if len(kinds) != 1:
             raise ZooError(f"{self.folder}: {len(rows)} rows of {len(kinds)} architectures; stack one at a time.")
-        shapes = self.architectures[kinds.pop()]["shapes"]
+        shapes = self.architecture(str(kinds.pop()))["shapes"]
         stacked: dict[str, Tensor] = {}
         places = rows.reset_index(drop=True).groupby(["shard", "group"], observed=True, sort=False)
         for (shard, group), same in places:
@@ -114,11 +134,13 @@ class Population:
     ) -> dict[str, Tensor]:
         """Tensors of rows that lie in one group of one shard, each held against its hash."""
         path = self.folder / SHARDS / shard
+        if Path(shard).name != shard:
+            raise ZooError(f"{self.folder / MANIFEST}: the shard {shard!r} does not lie in the population.")
         try:
             with safe_open(path, framework="pt") as file:
                 slices = {name: file.get_slice(f"{group}/{name}") for name in names}
                 tensors = {name: torch.stack([part[int(i)] for i in rows["row"]]) for name, part in slices.items()}
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, IndexError) as error:
             raise ZooError(
                 f"{path}: missing or not readable ({error}); fetch or build the population again."
             ) from error
@@ -152,7 +174,7 @@ class Population:
         Raises:
             ZooError: The population was imported and does not say how its networks are built.
         """
-        known = self.architectures[architecture]
+        known = self.architecture(architecture)
         if "family" not in known:
             raise ZooError(
                 f"{self.folder}: architecture {architecture} is known by its shapes alone; it cannot be built."
