@@ -144,7 +144,7 @@ def test_the_same_seed_draws_the_same_network_and_leaves_the_global_one_alone():
 def test_tiles_give_what_the_whole_gives(monkeypatch):
     graph = GRAPHS["residual cnn"]
     whole = encode(graph, weights(graph))
-    monkeypatch.setattr("weightspace.nn.tiles.row_tiles.__kwdefaults__", {"numbers": 16})
+    monkeypatch.setattr("weightspace.nn.tiles.STACK", 16)
     torch.testing.assert_close(encode(graph, weights(graph)).vector, whole.vector, rtol=1e-9, atol=1e-9)
 
 

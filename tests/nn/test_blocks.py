@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Generator
 
-from weightspace.nn import statistics
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines, slot_cosines
 from weightspace.nn.message import KernelMessage
 from weightspace.nn.readout import Correlation
-from weightspace.nn.statistics import spectral_norm, tensor_statistics
-from weightspace.nn.tiles import as_matrix, row_tiles
+from weightspace.nn.spectral import spectral_norm
+from weightspace.nn.statistics import tensor_statistics
+from weightspace.nn.tiles import as_matrix
 from weightspace.nn.units import standardise
 
 
@@ -61,13 +61,6 @@ def test_statistics_by_hand():
     expected = [math.log10(2 * root), math.log10(2 * math.sqrt(2)), 1 / root]
     expected += [math.asinh(x / root) for x in (-1, -1, 1, 1, 3)]
     np.testing.assert_allclose(found[0, :8], expected, atol=1e-7)
-
-
-def test_quantiles_of_a_large_tensor_are_close_to_the_exact_ones(monkeypatch):
-    weight = draw(1, 50, 40, 1)
-    exact = statistics._quantiles(weight)
-    monkeypatch.setattr(statistics, "EXACT", 10)
-    np.testing.assert_allclose(statistics._quantiles(weight), exact, atol=1e-3)
 
 
 def test_standardised_messages_have_mean_zero_and_mean_square_one_in_each_segment():
@@ -122,9 +115,3 @@ def test_a_tensorflow_kernel_becomes_the_same_matrix():
     oihw = draw(1, 4, 3, 5, 5)
     hwio = oihw.permute(0, 3, 4, 2, 1)
     assert torch.equal(as_matrix(hwio, (3, 2, 0, 1), (4, 3, 25)), as_matrix(oihw, (0, 1, 2, 3), (4, 3, 25)))
-
-
-def test_tiles_cover_every_row_once():
-    weight = draw(2, 7, 3, 1)
-    tiles = [tile for _, tile in row_tiles(weight, torch.float64, numbers=12)]
-    assert torch.equal(torch.cat(tiles, 1), weight) and max(t.numel() for t in tiles) <= 12

@@ -12,6 +12,7 @@ from weightspace.encode.plan import Plan, compile_plan
 from weightspace.errors import EncoderError
 from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.build import build_graph
+from weightspace.nn.tiles import is_streamed, pieces
 
 Signature = tuple[object, ...]
 
@@ -62,12 +63,18 @@ class Architectures:
 
 
 def stack(plan: Plan, checkpoints: list[Checkpoint]) -> tuple[dict[str, Tensor], list[int]]:
-    """Return each tensor of the plan with a leading axis of models, finite, and how many weights of each were not."""
+    """Return each tensor of the plan with a leading axis of models, and how many weights of each are not finite.
+
+    Those are zero in what comes back, save in tensors of more than a tile: these stay where they are (mapped, if they
+    come from a file) and are cleaned tile by tile as they are read.
+    """
     lost, stacked = torch.zeros(len(checkpoints), dtype=torch.long), {}
     for edge in plan.edges:
         tensors = [readable(c.tensors[edge.tensor]) for c in checkpoints]
         whole = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
-        if not torch.isfinite(whole.sum(dtype=torch.float64)):
+        if is_streamed(whole):
+            lost += torch.tensor([_not_finite(model) for model in whole])
+        elif not torch.isfinite(whole.sum(dtype=torch.float64)):
             bad = ~torch.isfinite(whole)
             lost += bad.flatten(1).sum(1)
             whole = torch.where(bad, torch.zeros_like(whole), whole)
@@ -76,5 +83,15 @@ def stack(plan: Plan, checkpoints: list[Checkpoint]) -> tuple[dict[str, Tensor],
 
 
 def readable(tensor: Tensor) -> Tensor:
-    """The tensor in a dtype that can be stacked and sorted: eight-bit floats as float32."""
-    return tensor.float() if tensor.element_size() == 1 else tensor
+    """The tensor in a dtype that can be stacked and sorted: eight-bit floats as float32, unless they are streamed."""
+    return tensor.float() if tensor.element_size() == 1 and not is_streamed(tensor[None]) else tensor
+
+
+def _not_finite(tensor: Tensor) -> int:
+    """How many numbers are not finite; counts only the pieces whose sum is not."""
+    lost = 0
+    for piece in pieces(tensor):
+        piece = piece.float() if piece.element_size() == 1 else piece
+        if not torch.isfinite(piece.sum()):
+            lost += int((~torch.isfinite(piece)).sum())
+    return lost

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Source = Checkpoint | str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 HELD = 1 << 25
+ALONE = 1 << 22
+"""Weights that wait in all, and weights from which a checkpoint waits for no other: nothing is won by stacking it."""
 
 
 @dataclass
@@ -83,7 +85,9 @@ def _batches(items: list[_Item], batch_size: int, cache: RowCache, trust: bool) 
         if key is None:
             yield item
             continue
-        if len(buckets.add(item, key)) >= batch_size:
+        if item.row["weights"] >= ALONE:
+            yield [item]
+        elif len(buckets.add(item, key)) >= batch_size:
             yield buckets.take(key)
         while buckets.held > HELD:
             yield buckets.take(buckets.heaviest())

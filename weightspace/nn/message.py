@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.seeded import draw
-from weightspace.nn.tiles import grouped, row_tiles
+from weightspace.nn.tiles import group_tiles, tiles
 from weightspace.nn.units import standardise
 
 
@@ -45,19 +45,29 @@ class KernelMessage(nn.Module):
             back: From the out side to the in side instead of the other way.
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
         """
-        x = self.mix(h, kernel)
+        a, b = self.mix(h, kernel).chunk(2, 1)
         if split:
-            stack = grouped(_channels(weight.to(h.dtype), kernel), *split, dim=2)
-            stack = stack.transpose(-1, -2) if back else stack
-            x = x.unflatten(2, (stack.shape[2], -1))
-            return (stack @ x).sum(1).flatten(1, 2) / stack.shape[-1]
+            return self._grouped(weight, (a, b), kernel, back, split)
+        total, parts = None, list[Tensor]()
+        for tile in tiles(weight, h.dtype):
+            near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
+            told = _told(_channels(tile.weight, kernel), a[:, :, near], b[:, :, near], back)
+            if far == slice(None):
+                total = told if total is None else total + told
+            else:
+                parts.append(told)
+        m = torch.cat(parts, 1) if total is None else total
+        return m / weight.shape[1 if back else 2]
+
+    def _grouped(
+        self, weight: Tensor, states: tuple[Tensor, Tensor], kernel: tuple[int, ...], back: bool, split: tuple
+    ) -> Float[Tensor, "models positions width"]:
+        a, b = (x.unflatten(2, (len(split[1]), -1)) for x in states)
         parts = []
-        for rows, tile in row_tiles(weight, h.dtype):
+        for groups, tile in group_tiles(weight, a.dtype, split):
             stack = _channels(tile, kernel)
-            parts.append((stack.transpose(-1, -2) @ x[:, :, rows] if back else stack @ x).sum(1))
-        if back:
-            return torch.stack(parts).sum(0) / weight.shape[1] if len(parts) > 1 else parts[0] / weight.shape[1]
-        return torch.cat(parts, 1) / weight.shape[2]
+            parts.append(_told(stack, a[:, :, groups], b[:, :, groups], back) / stack.shape[-2 if back else -1])
+        return torch.cat(parts, 1).flatten(1, 2)
 
     def within(self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...]) -> Float[Tensor, "models positions width"]:
         """Return the messages of weights that sit on one side: each position's own weights times its own state.
@@ -79,8 +89,17 @@ class KernelMessage(nn.Module):
         return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel) + self.own)
 
 
-def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels outs ins"]:
-    """`W_c` and `|W_c|`, one after the other."""
+def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels *groups outs ins"]:
+    """`W_c` of `(models, *groups, outs, ins, taps)`."""
     _, cosines = kernel_cosines(kernel)
-    projected = weight.movedim(-1, 1) if len(cosines) == 1 else (weight @ cosines.to(weight)).movedim(-1, 1)
-    return torch.cat([projected, projected.abs()], 1)
+    if len(cosines) == 1:
+        return weight.movedim(-1, 1)
+    return (cosines.T.to(weight) @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
+
+
+def _told(stack: Tensor, a: Tensor, b: Tensor, back: bool) -> Float[Tensor, "models *groups positions width"]:
+    """`sum_c W_c a_c + |W_c| b_c`, or the same with `W^T`."""
+    size = stack.abs()
+    if back:
+        stack, size = stack.transpose(-1, -2), size.transpose(-1, -2)
+    return (stack @ a + size @ b).sum(1)

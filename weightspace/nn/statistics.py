@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightspace.nn.tiles import grouped, row_tiles
+from weightspace.nn.histogram import Histogram
+from weightspace.nn.spectral import Sketch, as_rows, largest_of_groups, sketched_norm, spectral_norm
+from weightspace.nn.tiles import cut_of, is_streamed, tiles
 
-ITERATIONS = 6
-BINS = 1 << 16
-SORTED = 1 << 14
-EXACT = 1 << 22
+SORTED = 1 << 11
+"""Numbers of a model beyond which numpy's vectorised sort is quicker than that of PyTorch."""
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 RELATIVE, STATISTICS = 10, 15
 
@@ -27,8 +28,10 @@ def tensor_statistics(
     square and of the deviation, both times the fan-in; mean, five quantiles (through asinh) and spectral norm over the
     root mean square; stable rank. Then what knows the size: logarithms of the Frobenius norm and of the sizes.
 
+    Of a tensor of more than a tile the quantiles come from a histogram and the spectral norm from `sketched_norm`.
+
     Args:
-        weight: Finite numbers, any float dtype.
+        weight: Any float dtype; what is not finite in it counts as zero where it is streamed.
         dtype: To compute in.
         split: Side that holds groups, and its positions; the spectral norm is then the largest of any group's.
 
@@ -36,15 +39,14 @@ def tensor_statistics(
         Unterthiner et al. (2020), "Predicting neural network accuracy from weights" (mean, variance, quantiles 0,
         25, 50, 75, 100 of each tensor). Ours are relative to the tensor's scale, which is kept beside them.
     """
+    streamed = is_streamed(weight) and not weight.requires_grad
+    (mean, square, spread), shape, top = (_streamed if streamed else _whole)(weight, dtype, split)
     count = math.prod(weight.shape[1:])
-    mean = _sum(weight, dtype) / count
-    square = _sum(weight, dtype, power=2) / count
-    spread = _sum(weight, dtype, power=2, centre=mean) / count
     rms = square.sqrt()
     unit = torch.where(rms > 0, rms, torch.ones_like(rms))
     outs, ins = weight.shape[1], weight.shape[2] * weight.shape[3]
-    top = (_top(weight, dtype, split) if min(outs, ins) > 1 else rms * math.sqrt(count)) / unit
-    shape = (_quantiles(weight).to(dtype) / unit[:, None]).asinh()
+    top = (rms * math.sqrt(count) if min(outs, ins) == 1 else top) / unit
+    shape = (shape / unit[:, None]).asinh()
     rank = torch.where(top > 0, count / top.clamp_min(1e-6) ** 2, torch.zeros_like(top))
     fan_in = weight.shape[2]
     relative = [
@@ -65,54 +67,46 @@ def _decades(x: Tensor) -> Tensor:
     return (x + 1e-8).log10()
 
 
+def _whole(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Moments `(3, models)`, quantiles `(models, quantiles)` and spectral norm `(models,)`, in as many passes."""
+    count = math.prod(weight.shape[1:])
+    mean = _sum(weight, dtype) / count
+    square = _sum(weight, dtype, power=2) / count
+    spread = _sum(weight, dtype, power=2, centre=mean) / count
+    top = spectral_norm(weight, dtype) if split is None else largest_of_groups(weight, dtype, split)
+    return torch.stack([mean, square, spread]), _quantiles(weight).to(dtype), top
+
+
+def _streamed(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of large tensors, in two passes over the numbers."""
+    found = [_stream(model[None], dtype, split) for model in weight]
+    moments, shape, top = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return moments.T, shape, top
+
+
+def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+    cut = cut_of(weight) if weight.shape[3] == 1 else 1
+    histogram = Histogram(weight.dtype, weight.device)
+    sketch = Sketch(weight[0].numel() // weight.shape[cut], weight.new_empty(0, dtype=dtype))
+    for tile in tiles(weight, dtype, cut=cut):
+        histogram.add(tile)
+        sketch.add(as_rows(tile, cut))
+    top = largest_of_groups(weight, dtype, split)[0] if split else sketched_norm(weight, dtype, sketch, cut=cut)
+    return histogram.moments().to(dtype), histogram.quantiles(QUANTILES).to(dtype), top
+
+
 def _sum(weight: Tensor, dtype: torch.dtype, *, power: int = 1, centre: Tensor | None = None) -> Tensor:
     shift = 0.0 if centre is None else centre[:, None, None, None]
-    tiles = (((tile - shift) ** power).sum((1, 2, 3)) for _, tile in row_tiles(weight, dtype))
-    return torch.stack(list(tiles)).sum(0)
-
-
-def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype) -> Float[Tensor, " models"]:
-    """Return the largest singular value of `(out, in * taps)` after a few power iterations, from below.
-
-    The start is the columns' norms, which a reordering of units reorders alike, so the result never depends on it.
-    """
-    x = torch.stack([(tile**2).sum(1) for _, tile in row_tiles(weight, dtype)]).sum(0).flatten(1).sqrt()
-    value = torch.zeros(len(weight), dtype=dtype, device=weight.device)
-    for _ in range(ITERATIONS):
-        x = x / x.norm(dim=1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
-        y = torch.zeros_like(x)
-        for _, tile in row_tiles(weight, dtype):
-            matrix = tile.flatten(2)
-            y = y + (matrix.transpose(1, 2) @ (matrix @ x[:, :, None])).squeeze(2)
-        value = (x * y).sum(1).clamp_min(0).sqrt()
-        x = y
-    return value
-
-
-def _top(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> Tensor:
-    if split is None:
-        return spectral_norm(weight, dtype)
-    groups = grouped(weight, *split, dim=1)
-    return spectral_norm(groups.flatten(0, 1), dtype).unflatten(0, groups.shape[:2]).amax(1)
+    sums = (((tile.weight - shift) ** power).sum((1, 2, 3)) for tile in tiles(weight, dtype))
+    return torch.stack(list(sums)).sum(0)
 
 
 def _quantiles(weight: Tensor) -> Float[Tensor, "models quantiles"]:
-    """Nearest-rank quantiles; of tensors beyond `EXACT` numbers the middle ones from a fine histogram."""
+    """Nearest-rank quantiles, exact."""
     count = math.prod(weight.shape[1:])
     ranks = [max(math.ceil(q * count) - 1, 0) for q in QUANTILES]
-    if count <= EXACT:
-        flat = weight.flatten(1)
-        flat = flat if flat.dtype == torch.float64 else flat.float()
-        if count <= SORTED:
-            return flat.sort(1).values[:, ranks]
-        return torch.stack([flat.kthvalue(rank + 1, dim=1).values for rank in ranks], 1)
-    return torch.stack([_histogram_quantiles(model, ranks) for model in weight])
-
-
-def _histogram_quantiles(weight: Tensor, ranks: list[int]) -> Tensor:
-    tiles = [tile for _, tile in row_tiles(weight[None].detach(), weight.dtype)]
-    low, high = min(float(t.min()) for t in tiles), max(float(t.max()) for t in tiles)
-    counts = sum(torch.histc(tile.float(), BINS, low, high).double() for tile in tiles)
-    at = torch.searchsorted(torch.cumsum(torch.as_tensor(counts), 0), torch.tensor(ranks, dtype=torch.float64) + 1)
-    middle = low + (at.clamp(max=BINS - 1) + 0.5) * (high - low) / BINS
-    return torch.tensor([low, *middle[1:-1].tolist(), high], device=weight.device)
+    flat = weight.flatten(1)
+    flat = flat if flat.dtype == torch.float64 else flat.float()
+    if count > SORTED and flat.device.type == "cpu" and not flat.requires_grad:
+        return torch.from_numpy(np.sort(flat.numpy(), axis=1)[:, ranks])
+    return flat.sort(1).values[:, ranks]

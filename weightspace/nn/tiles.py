@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TILE = 1 << 21
+from weightspace.nn.pages import let_go
+
+TILE = 1 << 18
+"""Numbers of a tile of one large tensor: two tiles lie in the cache of one core."""
+STACK, BOARD = 1 << 21, 1 << 25
+"""Numbers of a tile of many small tensors, and of any tile on an accelerator."""
+KEPT = 1 << 16
+DROPPED = 1 << 23
+"""Bytes: smaller tensors are not let go; larger ones piece by piece as soon as so many were read."""
 
 
 def as_matrix(weight: Tensor, order: tuple[int, ...], sizes: tuple[int, int, int]) -> Tensor:
@@ -16,13 +25,96 @@ def as_matrix(weight: Tensor, order: tuple[int, ...], sizes: tuple[int, int, int
     return weight.permute(0, *(1 + d for d in order)).reshape(len(weight), *sizes)
 
 
-def row_tiles(
-    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, *, numbers: int = TILE
-) -> Iterator[tuple[slice, Float[Tensor, "models rows ins taps"]]]:
-    """Yield rows and their weights in `dtype`, at most about `numbers` numbers at once."""
-    rows = max(1, numbers // max(1, weight[:, :1].numel()))
-    for start in range(0, weight.shape[1], rows):
-        yield slice(start, start + rows), weight[:, start : start + rows].to(dtype)
+def is_streamed(weight: Tensor) -> bool:
+    """Whether one model's tensor is more than a tile; what is not finite in it is then set to zero tile by tile."""
+    return weight[0].numel() > TILE
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A part of a matrix: some of its rows and all columns, or the other way round.
+
+    Args:
+        outs: Which rows.
+        ins: Which columns.
+        stored: `(models, outs, ins, taps)` as it is kept.
+        weight: The same in the precision of the sweep, finite. Valid until the next tile where no gradient is recorded.
+    """
+
+    outs: slice
+    ins: slice
+    stored: Tensor
+    weight: Tensor
+
+
+def cut_of(weight: Float[Tensor, "models outs ins taps"]) -> int:
+    """Return the dimension, 1 or 2, to cut along so that a tile lies together in memory."""
+    return 2 if weight.shape[2] > 1 and weight.stride(2) > weight.stride(1) else 1
+
+
+def tiles(
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, *, cut: int | None = None
+) -> Iterator[Tile]:
+    """Yield a matrix tile by tile, each once; let go of the mapped pages of what was read.
+
+    Args:
+        weight: Any float dtype; a view of a mapped file if it comes from one.
+        dtype: To compute in.
+        cut: Dimension to cut along, 1 or 2; None for the one that lies together in memory.
+    """
+    cut = cut or cut_of(weight)
+    length, line = weight.shape[cut], weight.numel() // weight.shape[cut]
+    step, clean = max(1, _numbers(weight) // line), is_streamed(weight)
+    together = cut == cut_of(weight)
+    buffer = weight.new_empty(step * line, dtype=dtype) if clean and not torch.is_grad_enabled() else None
+    done, everything = 0, slice(None)
+    for start in range(0, length, step):
+        part = weight.narrow(cut, start, min(step, length - start))
+        where = slice(start, start + part.shape[cut])
+        converted = _converted(part, dtype, buffer)
+        outs, ins = (where, everything) if cut == 1 else (everything, where)
+        yield Tile(outs, ins, part, _finite(converted) if clean else converted)
+        last = where.stop == length
+        if (last or together) and (where.stop - done) * line * weight.element_size() >= (KEPT if last else DROPPED):
+            let_go(weight.narrow(cut, done, where.stop - done))
+            done = where.stop
+
+
+def memory_order(tensor: Tensor) -> list[int]:
+    """Return the dimensions in the order in which they lie in memory, the one of the largest stride first."""
+    strides = tensor.stride()
+    return sorted(range(tensor.ndim), key=lambda d: -strides[d])
+
+
+def pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield a tensor piece by piece as it is stored, each once; let go of the mapped pages of what was read."""
+    line = max(1, tensor.numel() // max(1, len(tensor))) if tensor.ndim else 1
+    for piece in tensor.split(max(1, STACK // line)) if tensor.ndim else (tensor,):
+        yield piece
+        if piece.numel() * piece.element_size() >= KEPT:
+            let_go(piece)
+
+
+def _numbers(weight: Tensor) -> int:
+    if weight.device.type != "cpu":
+        return BOARD
+    return TILE if is_streamed(weight) else STACK
+
+
+def _converted(part: Tensor, dtype: torch.dtype, buffer: Tensor | None) -> Tensor:
+    """The tile in `dtype`, in the same order in memory; in the buffer if there is one and a copy is needed."""
+    if buffer is None or part.dtype == dtype:
+        return part.to(dtype)
+    order = memory_order(part)
+    copy = buffer[: part.numel()].view([part.shape[d] for d in order])
+    return copy.copy_(part.permute(order)).permute([order.index(d) for d in range(part.ndim)])
+
+
+def _finite(tile: Tensor) -> Tensor:
+    """The tile with zeros for what is not finite; on the CPU one sum tells whether there is anything to do."""
+    if tile.device.type == "cpu" and torch.isfinite(tile.detach().sum()):
+        return tile
+    return tile.nan_to_num(0.0, 0.0, 0.0)
 
 
 def grouped(weight: Tensor, side: str, index: Tensor, *, dim: int) -> Tensor:
@@ -33,3 +125,16 @@ def grouped(weight: Tensor, side: str, index: Tensor, *, dim: int) -> Tensor:
     index, at = index.to(weight.device), dim + (side == "in")
     flat = weight.index_select(at, index.flatten()).unflatten(at, index.shape)
     return flat if side == "out" else flat.transpose(dim, dim + 1)
+
+
+def group_tiles(
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, split: tuple[str, Tensor]
+) -> Iterator[tuple[slice, Float[Tensor, "models groups outs ins taps"]]]:
+    """Yield whole groups, one or a few at a time."""
+    side, index = split
+    step, clean = max(1, _numbers(weight) * len(index) // weight.numel()), is_streamed(weight)
+    for start in range(0, len(index), step):
+        tile = grouped(weight, side, index[start : start + step], dim=1).to(dtype)
+        yield slice(start, start + len(index[start : start + step])), _finite(tile) if clean else tile
+    if weight.numel() * weight.element_size() >= KEPT:
+        let_go(weight)

@@ -1,0 +1,110 @@
+"""The largest singular value of a matrix that is read tile by tile."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightspace.nn.tiles import Tile, group_tiles, tiles
+
+ITERATIONS = 6
+
+
+def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype) -> Float[Tensor, " models"]:
+    """Return the largest singular value of `(out, in * taps)` after a few power iterations, from below.
+
+    The start is the columns' norms, which a reordering of units reorders alike, so the result never depends on it.
+    """
+    x = torch.stack([(tile.weight**2).sum(1) for tile in tiles(weight, dtype, cut=1)]).sum(0).flatten(1).sqrt()
+    value = torch.zeros(len(weight), dtype=dtype, device=weight.device)
+    for _ in range(ITERATIONS):
+        x = x / x.norm(dim=1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
+        y = torch.zeros_like(x)
+        for tile in tiles(weight, dtype, cut=1):
+            matrix = tile.weight.flatten(2)
+            y = y + (matrix.transpose(1, 2) @ (matrix @ x[:, :, None])).squeeze(2)
+        value = (x * y).sum(1).clamp_min(0).sqrt()
+        x = y
+    return value
+
+
+def largest_of_groups(
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, split: tuple[str, Tensor]
+) -> Float[Tensor, " models"]:
+    """Return the largest spectral norm of any group."""
+    found = [
+        spectral_norm(groups.flatten(0, 1), dtype).unflatten(0, groups.shape[:2]).amax(1)
+        for _, groups in group_tiles(weight, dtype, split)
+    ]
+    return torch.stack(found).amax(0)
+
+
+class Sketch:
+    """First pass of `sketched_norm`: four directions that a reordering of the columns reorders alike.
+
+    With `r` and `c` the norms of the rows and columns: `1`, `W^T W 1`, `W^T r` and `c`. A direction that is nothing
+    but rounding (where the rows add up to zero, say) counts as none.
+
+    Args:
+        columns: Of the matrix.
+        like: A tensor of the dtype and device to compute in.
+    """
+
+    def __init__(self, columns: int, like: Tensor) -> None:
+        self.ones, self.norms, self.squares = (like.new_zeros(columns) for _ in range(3))
+
+    def add(self, matrix: Float[Tensor, "rows columns"]) -> None:
+        """Take in some rows."""
+        square = matrix.square()
+        self.ones += matrix.T @ matrix.sum(1)
+        self.norms += matrix.T @ square.sum(1).sqrt()
+        self.squares += square.sum(0)
+
+    def directions(self) -> Float[Tensor, "directions columns"]:
+        """Return orthonormal rows, at most four."""
+        total = self.squares.sum()
+        least = torch.finfo(total.dtype).eps ** 0.5
+        typical = total / len(self.ones) ** 0.5
+        flat = torch.ones_like(self.ones)
+        found: list[Tensor] = []
+        for x, size in ((flat, flat.norm()), (self.ones, typical), (self.norms, typical), (self.squares.sqrt(), None)):
+            before = x.norm() if size is None else size
+            for _ in range(2):
+                for known in found:
+                    x = x - (x @ known) * known
+            if x.norm() > least * before:
+                found.append(x / x.norm())
+        return torch.stack(found)
+
+
+def sketched_norm(
+    weight: Float[Tensor, "one outs ins taps"], dtype: torch.dtype, sketch: Sketch, *, cut: int
+) -> Float[Tensor, ""]:
+    """Return the largest singular value as far as the directions of a sketch and one more pass show it, from below.
+
+    With `V` the directions and `A = W^T W`, it is the square root of the largest Ritz value of `W W^T` on the span of
+    `W V`: the top of the pencil `(V A^2 V, V A V)`, for which `A V` is enough.
+
+    Source:
+        Saad (2011), "Numerical Methods for Large Eigenvalue Problems", section 4.3 (Rayleigh-Ritz). The start is not
+        drawn but made of what a reordering of units reorders.
+    """
+    directions = sketch.directions()
+    images = torch.zeros_like(directions)
+    for tile in tiles(weight, dtype, cut=cut):
+        matrix = as_rows(tile, cut)
+        for image, x in zip(images, directions, strict=True):
+            image += matrix.T @ (matrix @ x)
+    small, large = (directions @ images.T).double(), (images @ images.T).double()
+    sizes, turn = torch.linalg.eigh((small + small.T) / 2)
+    kept = sizes > torch.finfo(dtype).eps * sizes[-1].clamp_min(torch.finfo(dtype).tiny)
+    if not kept.any():
+        return torch.zeros((), dtype=dtype, device=weight.device)
+    white = turn[:, kept] / sizes[kept].sqrt()
+    return torch.linalg.eigvalsh(white.T @ large @ white)[-1].clamp_min(0).sqrt().to(dtype)
+
+
+def as_rows(tile: Tile, cut: int) -> Float[Tensor, "rows columns"]:
+    """One model's tile with what it was cut along first."""
+    return tile.weight[0].flatten(1) if cut == 1 else tile.weight[0].transpose(0, 1).flatten(1)
