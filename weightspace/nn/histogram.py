@@ -1,12 +1,13 @@
-"""Moments and quantiles of more numbers than one wants to sort, in one pass, from counts of their leading bits."""
+"""Quantiles of more numbers than one wants to sort, in one pass, from counts of their leading bits."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from math import ceil
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from weightspace.nn.tiles import Tile, memory_order
@@ -21,8 +22,8 @@ class Histogram:
     """Counts of one tensor's numbers by their leading sixteen bits, filled tile by tile.
 
     Exact for float16 and bfloat16, which have no more bits. Of wider numbers those of float32 are counted, and numbers
-    that share them are taken as evenly spread; the smallest and the largest are exact, and so are the moments. Counts
-    never depend on the order. What is not finite counts as zero.
+    that share them are taken as evenly spread; the smallest and the largest are exact. Counts never
+    depend on the order. What is not finite counts as zero.
 
     Args:
         dtype: In which the tensor is stored.
@@ -32,16 +33,15 @@ class Histogram:
         >>> halves = torch.tensor([0.5, -2.0, 1.5, 0.0]).half()[None, :, None, None]
         >>> histogram = Histogram(torch.float16, halves.device)
         >>> histogram.add(Tile(slice(None), slice(None), halves, halves.double()))
-        >>> histogram.quantiles((0.0, 0.75)).tolist(), histogram.moments().tolist()
-        ([-2.0, 0.5], [0.0, 1.625, 1.625])
+        >>> histogram.quantiles((0.0, 0.75)).tolist()
+        [-2.0, 0.5]
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.short, self.device = dtype in SHORT, device
-        self.values = _values(dtype if self.short else torch.bfloat16).to(device)
+        values, order = _codes(dtype if self.short else torch.bfloat16)
+        self.values, self.order = values.to(device), order.to(device)
         self.counts = torch.zeros(CODES, dtype=torch.int64, device=device)
-        self.centre: Tensor | None = None
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.ends = [torch.full((), -torch.inf, dtype=torch.float64, device=device) for _ in range(2)]
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.workers = ThreadPoolExecutor(self.threads)
@@ -52,27 +52,12 @@ class Histogram:
             self._count(_flat(tile.stored).view(torch.int16).int())
             return
         self._count(_flat(tile.weight).float().view(torch.int32) >> 16)
-        if self.centre is None:
-            self.centre = tile.weight.mean()
-        apart = tile.weight - self.centre
-        self.sums += torch.stack([apart.sum(), apart.square().sum()])
         low, high = tile.weight.aminmax()
         self.ends = [torch.maximum(end, new.double()) for end, new in zip(self.ends, (-low, high), strict=True)]
 
-    def moments(self) -> Float64[Tensor, " 3"]:
-        """Return the mean, the mean square, and the mean square about the mean."""
-        counts = self._finite()
-        if self.centre is None:
-            share, values = counts.double() / counts.sum(), self.values.nan_to_num(0.0, 0.0, 0.0)
-            mean = share @ values
-            return torch.stack([mean, share @ values.square(), share @ (values - mean).square()])
-        first, second = self.sums / counts.sum()
-        mean, spread = self.centre.double() + first, (second - first.square()).clamp_min(0)
-        return torch.stack([mean, spread + mean.square(), spread])
-
     def quantiles(self, shares: tuple[float, ...]) -> Float64[Tensor, " shares"]:
         """Return the nearest-rank quantiles."""
-        order = self.values.nan_to_num(0.0, 0.0, 0.0).argsort(stable=True)
+        order = self.order
         counts = self._finite()
         upto = counts[order].cumsum(0)
         ranks = torch.tensor([max(ceil(share * int(upto[-1])) - 1, 0) for share in shares], device=self.device)
@@ -108,6 +93,8 @@ def _flat(tile: Tensor) -> Tensor:
     return tile.detach().permute(memory_order(tile)).reshape(-1)
 
 
-def _values(dtype: torch.dtype) -> Float64[Tensor, " codes"]:
-    """The number of each bit pattern."""
-    return torch.arange(CODES, dtype=torch.int32).to(torch.int16).view(dtype).double()
+@lru_cache
+def _codes(dtype: torch.dtype) -> tuple[Float64[Tensor, " codes"], Int64[Tensor, " codes"]]:
+    """The number of each bit pattern, and the patterns in the order of their numbers."""
+    values = torch.arange(CODES, dtype=torch.int32).to(torch.int16).view(dtype).double()
+    return values, values.nan_to_num(0.0, 0.0, 0.0).argsort(stable=True)

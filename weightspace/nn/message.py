@@ -94,7 +94,8 @@ def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models 
     _, cosines = kernel_cosines(kernel)
     if len(cosines) == 1:
         return weight.movedim(-1, 1)
-    return (cosines.T.to(weight) @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
+    waves = cosines.to(weight).T.contiguous()  # a transposed small factor costs the product twenty times its speed
+    return (waves @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
 
 
 def _told(stack: Tensor, a: Tensor, b: Tensor, back: bool) -> Float[Tensor, "models *groups positions width"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from weightspace.nn.tiles import Tile, group_tiles, tiles
@@ -41,7 +41,7 @@ def largest_of_groups(
 
 
 class Sketch:
-    """First pass of `sketched_norm`: four directions that a reordering of the columns reorders alike.
+    """First pass of `sketched_norm`: moments, and four directions that a reordering of the columns reorders alike.
 
     With `r` and `c` the norms of the rows and columns: `1`, `W^T W 1`, `W^T r` and `c`. A direction that is nothing
     but rounding (where the rows add up to zero, say) counts as none.
@@ -53,13 +53,20 @@ class Sketch:
 
     def __init__(self, columns: int, like: Tensor) -> None:
         self.ones, self.norms, self.squares = (like.new_zeros(columns) for _ in range(3))
+        self.total = like.new_zeros((), dtype=torch.float64)
 
     def add(self, matrix: Float[Tensor, "rows columns"]) -> None:
         """Take in some rows."""
-        square = matrix.square()
-        self.ones += matrix.T @ matrix.sum(1)
+        square, sums = matrix.square(), matrix.sum(1)
+        self.total += sums.sum(dtype=torch.float64)
+        self.ones += matrix.T @ sums
         self.norms += matrix.T @ square.sum(1).sqrt()
         self.squares += square.sum(0)
+
+    def moments(self, count: int) -> Float64[Tensor, " 3"]:
+        """Return the mean, the mean square, and the mean square about the mean of `count` numbers."""
+        mean, square = self.total / count, self.squares.sum(dtype=torch.float64) / count
+        return torch.stack([mean, square, (square - mean.square()).clamp_min(0)])
 
     def directions(self) -> Float[Tensor, "directions columns"]:
         """Return orthonormal rows, at most four."""

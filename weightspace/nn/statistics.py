@@ -92,7 +92,7 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
         histogram.add(tile)
         sketch.add(as_rows(tile, cut))
     top = largest_of_groups(weight, dtype, split)[0] if split else sketched_norm(weight, dtype, sketch, cut=cut)
-    return histogram.moments().to(dtype), histogram.quantiles(QUANTILES).to(dtype), top
+    return sketch.moments(weight[0].numel()).to(dtype), histogram.quantiles(QUANTILES).to(dtype), top
 
 
 def _sum(weight: Tensor, dtype: torch.dtype, *, power: int = 1, centre: Tensor | None = None) -> Tensor:
