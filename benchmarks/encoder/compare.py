@@ -94,7 +94,7 @@ def compare_population(population: str, args: argparse.Namespace) -> dict[str, A
         fits = []
         for seed in range(args.seeds):
             settings = describe_fit(population, peer, seed, args)
-            path = fit_path(args.output, population, peer, seed)
+            path = fit_path(args.output, settings)
             if (fit := read_fit(path, settings)) is None:
                 if not splits:
                     wanted = Wanted(args.target, args.classify, args.runs)
@@ -149,6 +149,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/encoder_fits"))
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")  # TF32, for every peer
     found = [compare_population(population, args) for population in args.populations]
     if args.json:
         print(json.dumps(without_nan(found), indent=1))

@@ -72,8 +72,10 @@ class GraphNet(nn.Module):
         self.scales, self.description = Scales(train), Description(train)
         self.kernel = max(largest_kernel(group) for group in train.groups)
         self._templates: dict[str, Template] = {}
-        template = self._template(train.groups[0])
+        template = make_template(train.groups[0].architecture, self.kernel)
         self.read = len(template.outputs)
+        for group in train.groups:  # once, before any training
+            self._template(group)
         lifted = self.kernel**2 * (1 + 2 * OCTAVES) + template.edge_facts.shape[1]
         self.embed_edge = nn.Linear(lifted, width)
         values = template.columns.shape[1] * (1 + 2 * OCTAVES)
@@ -114,7 +116,7 @@ class GraphNet(nn.Module):
         key = f"{group.architecture.identity} {group.flat.device}"
         if key not in self._templates:
             template = make_template(group.architecture, self.kernel).to(group.flat.device)
-            if self._templates and len(template.outputs) != self.read:
+            if len(template.outputs) != self.read:
                 raise PeerError(f"{len(template.outputs)} outputs where other networks have {self.read}.")
             self._templates[key] = template
         return self._templates[key]

@@ -7,6 +7,7 @@ which weight goes where, the graph is filled with a network whose every weight i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import torch
@@ -57,6 +58,7 @@ class Template:
         return Template(*(value.to(device) for value in vars(self).values()))
 
 
+@lru_cache(maxsize=8192)
 def make_template(architecture: Architecture, kernel: int) -> Template:
     """Return the template of an architecture, with room for `kernel x kernel` taps an edge."""
     checkpoint = number_weights(architecture)

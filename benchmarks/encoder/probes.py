@@ -54,9 +54,12 @@ class LinearGenerator(nn.Module):
 
 @final
 class ProbeNet(nn.Module):
-    """Outputs of each network on learned inputs, into a head. No weight is looked at."""
+    """Outputs of each network on learned inputs, into a head. No weight is looked at.
 
-    def __init__(self, train: Networks, outputs: int, probes: int = 64, hidden: int = 256):
+    Without `probes` there are 64 images, or 128 inputs of another shape, as the source takes for implicit networks.
+    """
+
+    def __init__(self, train: Networks, outputs: int, probes: int | None = None, hidden: int = 256):
         super().__init__()
         signatures = {group.architecture.signature for group in train.groups}
         symbols = [g.architecture.known["family"] for g in train.groups if _reads_symbols(g)]
@@ -64,13 +67,14 @@ class ProbeNet(nn.Module):
             raise PeerError(f"networks of family {symbols[0]!r} read symbols; probes must be real numbers.")
         if len(signatures) > 1:
             raise PeerError(f"networks of {len(signatures)} input and output shapes; probes fit one.")
-        self.generator = LinearGenerator(probes, signatures.pop().inputs)
+        inputs = signatures.pop().inputs
+        self.generator = LinearGenerator(probes or (64 if len(inputs) == 3 else 128), inputs)
         self.description = Description(train)
         self._modules_by_id: dict[str, nn.Module] = {}
         self.centre: Tensor
         self.spread: Tensor
         with torch.no_grad():
-            responses = self._responses(next(train.batches(512)))
+            responses = self._responses(next(train.batches(512, torch.Generator().manual_seed(0))))
         self.register_buffer("centre", responses.mean(0))
         self.register_buffer("spread", responses.std(0).clamp(min=1e-3))
         self.head = Head(responses.shape[1] + self.description.width, outputs, hidden)

@@ -15,9 +15,9 @@ from weightspace.checkpoint.whole import replacing
 Fit = dict[str, Any]
 
 
-def fit_path(folder: Path, population: str, peer: str, seed: int) -> Path:
+def fit_path(folder: Path, settings: Mapping[str, Any]) -> Path:
     """Return where a fit is kept."""
-    return folder / f"{Path(population).name}.{peer}.{seed}.json"
+    return folder / "{population}.{target}.{peer}.{seed}.json".format(**settings)
 
 
 def read_fit(path: Path, settings: Mapping[str, Any]) -> Fit | None:

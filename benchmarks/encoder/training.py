@@ -79,19 +79,18 @@ class NeuralPeer:
     parameters: int = 0
 
     def fit(self, train: Networks, validation: Networks, *, seed: int, budget: float) -> None:
-        """Train once for each learning rate and keep the best state of all; the module is built outside the budget."""
+        """Train once for each learning rate and keep the best state of all; building the module is not counted."""
         self._target = Target.of(train)
-        best, state, end = -math.inf, None, None
+        best, state, left = -math.inf, None, budget
         for i, rate in enumerate(self.schedule.rates):
+            if i and left <= 0:
+                break
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 module = self.build(train, self._target.outputs).to(train.device)
-            end = end or time.perf_counter() + budget
-            left = end - time.perf_counter()
-            if i and left <= 0:
-                break
-            run = Run(module, self._target, self.schedule, rate)
+            run, start = Run(module, self._target, self.schedule, rate), time.perf_counter()
             run.train(train, validation, seed=seed, seconds=left / (len(self.schedule.rates) - i))
+            left -= time.perf_counter() - start
             if state is None or run.best > best:
                 best, state = run.best, run.state
                 self.chosen = {"learning_rate": rate, "epoch": run.best_epoch, "validation": run.best}
@@ -110,7 +109,7 @@ def score_networks(module: nn.Module, target: Target, networks: Networks, size: 
     """Return the scores of all networks in the order of their rows."""
     module.eval()
     batches = list(networks.batches(size))
-    scores = torch.cat([target.read(module(batch)).float() for batch in batches])
+    scores = torch.cat([target.read(module(batch)).float() for batch in batches]).nan_to_num()
     ordered = torch.empty_like(scores)
     ordered[torch.cat([batch.rows for batch in batches])] = scores
     return ordered

@@ -33,7 +33,7 @@ def test_a_comparison_goes_on_where_it_stopped(compared, monkeypatch, capsys):
     again = json.loads(run_compare(monkeypatch, capsys, folder, "--json"))
     assert (again, fitted) == (found, [])
 
-    (folder / "mlp_digits.statnn-mlp.1.json").unlink()
+    (folder / "mlp_digits.test_accuracy.statnn-mlp.1.json").unlink()
     run_compare(monkeypatch, capsys, folder)
     assert fitted == ["statnn-mlp"]
 
@@ -50,7 +50,7 @@ def test_other_settings_are_fitted_anew(compared, monkeypatch, capsys):
 def test_the_table_holds_what_its_fits_say(compared):
     folder, (found,) = compared
     row = found["peers"][1]
-    fits = [json.loads((folder / f"mlp_digits.statnn-mlp.{seed}.json").read_text()) for seed in (0, 1)]
+    fits = [json.loads((folder / f"mlp_digits.test_accuracy.statnn-mlp.{seed}.json").read_text()) for seed in (0, 1)]
     taus = [kendalltau(fit["target"], fit["scores"]).statistic for fit in fits]
 
     assert row["tau"] == pytest.approx(np.mean(taus))

@@ -1,6 +1,7 @@
 """Every peer learns what is there, and learns nothing where nothing is."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from benchmarks.encoder.statnn import seven_statistics
 from benchmarks.encoder.training import NeuralPeer, Schedule
 from tests.benchmarks.encoder.conftest import shuffled
 
+NARROW = {"graph": {"width": 32, "depth": 2}, "nfn": {"hidden": 128}}
 SHORT = Schedule(rates=(3e-3,), epochs=10, batch=16)
 
 
@@ -28,10 +30,11 @@ def need(name):
 
 
 def fitted(name, splits, schedule=SHORT):
-    """A peer after a short training that does not depend on how busy the machine is."""
+    """A peer, narrower than compared, after a short training that does not depend on how busy the machine is."""
     peer = PEERS[need(name)]()
     if isinstance(peer, NeuralPeer):
         peer.schedule = schedule
+        peer.build = partial(peer.build, **NARROW.get(name, {}))
     peer.fit(splits["train"], splits["validation"], seed=0, budget=600 if isinstance(peer, NeuralPeer) else 0)
     return peer
 
