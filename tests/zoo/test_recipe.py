@@ -6,8 +6,10 @@ import yaml
 
 from tests.zoo.families_table import small_recipe
 from weightspace.errors import RecipeError
+from weightspace.zoo.allowed import ARCHITECTURE
 from weightspace.zoo.build import Site
 from weightspace.zoo.data import Dataset, load_dataset
+from weightspace.zoo.families import FAMILIES
 from weightspace.zoo.plan import group_key, make_module, plan_jobs
 from weightspace.zoo.populate import populate
 from weightspace.zoo.recipe import load_recipe, parse_recipe
@@ -20,7 +22,11 @@ RECIPES = sorted((Path(__file__).resolve().parents[2] / "model_zoo" / "recipes")
     [
         ({"colour": 1}, r"unknown keys \['colour'\]"),
         ({"family": "vgg"}, "family is 'vgg'; it must be one of"),
+        ({"family": ["mlp"]}, r"family is \['mlp'\]; it must be one of"),
         ({"runs": 0}, "runs is 0; it must be a whole number above 0"),
+        ({"runs": True}, "runs is True; it must be"),
+        ({"seed": -1}, "seed is -1; it must be"),
+        ({"snapshots": [float("inf")]}, r"snapshots is \[inf\]; it must be a rising list"),
         ({"snapshots": [3, 1]}, r"snapshots is \[3, 1\]; it must be a rising list"),
         ({"storage": "int8"}, "storage is 'int8'; it must be fp16 or fp32"),
         ({"sample": {"learning_rate": 0.1}}, "sample.dataset is missing"),
@@ -35,6 +41,10 @@ RECIPES = sorted((Path(__file__).resolve().parents[2] / "model_zoo" / "recipes")
         ({"tree": {"a": {"prune": "b"}}}, "tree: a: prune of .*parents are"),
         ({"tree": {"a": {"prune": "root", "share": 2}}}, "share is 2; it must be a number in"),
         ({"tree": {"a": {"finetune": "root", "shift": "rain"}}}, "shift 'rain' is not known"),
+        ({"tree": {"a": {"finetune": "root", "shift": ["noise"]}}}, r"shift \['noise'\] is not known"),
+        ({"tree": {"a": {"merge": ["root", "root"]}}}, "several different ones for a merge"),
+        ({"tree": {"root": {"prune": "root"}}}, "'root' is no name of a node"),
+        ({"tree": {1: {"prune": "root"}}}, "1 is no name of a node"),
     ],
 )
 def test_a_wrong_recipe_names_file_key_and_value(change, text, tmp_path):
@@ -42,6 +52,59 @@ def test_a_wrong_recipe_names_file_key_and_value(change, text, tmp_path):
     path.write_text(yaml.safe_dump(small_recipe("mlp") | change))
     with pytest.raises(RecipeError, match=f"wrong.yaml: .*{text}"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    "key, value, text",
+    [
+        ("width", -3, "can be -3; it must be a whole number from 1 to 65536"),
+        ("width", {"uniform_integer": [0, 8]}, "can be 0; it must be"),
+        ("width", {"uniform_integer": [4.5, 8]}, "must be whole numbers"),
+        ("width", {"uniform_integer": [4, float("inf")]}, "two finite numbers"),
+        ("width", {"uniform": [4, 8]}, "can be 4.0; it must be a whole number"),
+        ("width", {"choice": []}, "at least one value"),
+        ("width", {"per_layer": {"choice": [4]}}, r"is \(4, 4\) in run 0; it must be a whole number"),
+        ("depth", True, "can be True"),
+        ("activation", {"choice": ["relu", "swish"]}, "can be 'swish'; it must be one of"),
+        ("learning_rate", {"uniform": [0.1, float("nan")]}, "two finite numbers"),
+        ("learning_rate", {"uniform": [0.2, 0.1]}, "must satisfy low <= high"),
+        ("learning_rate", {"given": {"optimizer": [1]}}, "must be a mapping of its values"),
+        ("learning_rate", {"given": {"init": {"torch": 0.1}}}, "sample.init must stand above it"),
+        ("learning_rate", -0.1, "can be -0.1; it must be a number from 0.0 to 100.0"),
+        ("optimizer", {"choice": ["adam", ["sgd"]]}, r"can be \['sgd'\]"),
+        ("shared_init", "yes", "can be 'yes'; it must be true or false"),
+        ("dataset", 3, "can be 3; it must be a name"),
+    ],
+)
+def test_a_value_out_of_range_is_named_before_anything_is_drawn_from_it(key, value, text, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    sample = {"dataset": "wine", "depth": 2} | {key: value}
+    path.write_text(yaml.safe_dump(small_recipe("mlp", sample=sample)))
+    with pytest.raises(RecipeError, match=rf"wrong\.yaml: sample\.{key}:? .*{text}"):
+        plan_jobs(load_recipe(path))
+
+
+def test_every_family_says_what_each_of_its_choices_may_be():
+    for name, family in FAMILIES.items():
+        for option, default in family.options.items():
+            assert ARCHITECTURE[option].allows(default), (name, option)
+
+
+@pytest.mark.parametrize(
+    "content, text",
+    [
+        (b"name: a\nname: b\n", r"keys \['name'\] stand twice"),
+        (b"sample: {width: 8, width: 16}\n", r"keys \['width'\] stand twice"),
+        (b"name: \xff\n", "is not YAML"),
+        (b"name: [", "is not YAML"),
+        (b"- a\n", "must be a mapping"),
+        (b"", "must be a mapping"),
+    ],
+)
+def test_what_is_no_recipe_is_named(content, text, tmp_path):
+    (tmp_path / "odd.yaml").write_bytes(content)
+    with pytest.raises(RecipeError, match=rf"odd\.yaml: (.|\n)*{text}"):
+        load_recipe(tmp_path / "odd.yaml")
 
 
 def test_a_missing_file_is_named():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, isfinite, log
 from typing import Any, final
 
 import numpy as np
@@ -58,6 +58,8 @@ class Uniform(Distribution):
     whole: bool = False
 
     def __post_init__(self) -> None:
+        if self.whole and not all(float(bound).is_integer() for bound in (self.low, self.high)):
+            raise RecipeError(f"bounds [{self.low}, {self.high}] must be whole numbers")
         if not self.low <= self.high or (self.logarithmic and self.low <= 0):
             least = "0 < low <= high" if self.logarithmic else "low <= high"
             raise RecipeError(f"bounds [{self.low}, {self.high}] must satisfy {least}")
@@ -72,9 +74,9 @@ class Uniform(Distribution):
         return self.low + u * (self.high - self.low)
 
     @property
-    def support(self) -> tuple[float, float]:
+    def support(self) -> tuple[int | float, int | float]:
         """Both bounds."""
-        return self.low, self.high
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
 
 @final
@@ -87,7 +89,9 @@ class Given(Distribution):
 
     def draw(self, rng: np.random.Generator, drawn: Mapping[str, Any], layer: int = 0) -> Any:
         """Return a value from the distribution of the drawn case."""
-        case = str(drawn.get(self.key))
+        if self.key not in drawn:
+            raise RecipeError(f"given {self.key}: sample.{self.key} must stand above it")
+        case = str(drawn[self.key])
         if case not in self.cases:
             raise RecipeError(f"given {self.key}: no case for {case!r}, only for {sorted(self.cases)}")
         return self.cases[case].draw(rng, drawn, layer)
@@ -132,9 +136,14 @@ class EarlierLayer(Distribution):
         return (-1,)
 
 
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
 def _bounds(value: Any, **kind: bool) -> Uniform:
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, int | float) for v in value):
-        raise RecipeError(f"{value!r} must be two numbers, [low, high] (YAML reads 1e-3 as text: write 1.0e-3)")
+    if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
+        raise RecipeError(f"{value!r} must be two finite numbers, [low, high] (YAML reads 1e-3 as text: write 1.0e-3)")
     return Uniform(float(value[0]), float(value[1]), **kind)
 
 
@@ -142,6 +151,8 @@ def _given(value: Any) -> Given:
     if not isinstance(value, dict) or len(value) != 1:
         raise RecipeError(f"{value!r} must name one key and the distribution of each of its values")
     ((key, cases),) = value.items()
+    if not isinstance(cases, dict) or not cases:
+        raise RecipeError(f"given {key}: {cases!r} must be a mapping of its values, each with a distribution")
     return Given(key, {str(case): read_distribution(spec) for case, spec in cases.items()})
 
 

@@ -22,69 +22,30 @@ import numpy as np
 import yaml
 
 from weightspace.errors import RecipeError
-from weightspace.zoo.distributions import Distribution, read_distribution
+from weightspace.zoo.allowed import ARCHITECTURE, HYPERPARAMETERS, is_whole
+from weightspace.zoo.distributions import Distribution, is_number, read_distribution
 from weightspace.zoo.families import FAMILIES
-from weightspace.zoo.initialise import SCHEMES
 from weightspace.zoo.seeds import mix_seed
 from weightspace.zoo.tree import TreeNode, read_tree
-from weightspace.zoo.update import RULES
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """A sampled value that is no choice of architecture.
-
-    Args:
-        default: Taken where the recipe does not name it; None where it must.
-        low: Least allowed number, if it is one.
-        high: Largest allowed number.
-        names: Allowed names, if it is a name.
-    """
-
-    default: Any
-    low: float | None = None
-    high: float | None = None
-    names: tuple[str, ...] = ()
-
-    def allows(self, value: Any) -> bool:
-        """Whether `value` may be drawn."""
-        if self.names:
-            return value in self.names
-        if self.low is None or self.high is None:
-            return isinstance(value, type(self.default)) if self.default is not None else isinstance(value, str)
-        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
-
-
-HYPERPARAMETERS = {
-    "dataset": Hyperparameter(None),
-    "optimizer": Hyperparameter("adam", names=tuple(RULES)),
-    "learning_rate": Hyperparameter(1e-3, 0.0, 100.0),
-    "weight_decay": Hyperparameter(0.0, 0.0, 10.0),
-    "dropout": Hyperparameter(0.0, 0.0, 0.95),
-    "train_fraction": Hyperparameter(1.0, 1e-6, 1.0),
-    "init": Hyperparameter("torch", names=tuple(SCHEMES)),
-    "init_scale": Hyperparameter(1.0, 0.0, 100.0),
-    "shared_init": Hyperparameter(False),
-}
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+    return is_whole(value, 1)
 
 
 def _is_rising(value: Any) -> bool:
-    numbers = isinstance(value, list) and all(isinstance(v, int | float) and v >= 0 for v in value)
+    numbers = isinstance(value, list) and all(is_number(v) and v >= 0 for v in value)
     return bool(value) and numbers and value == sorted(set(value))
 
 
 # what each plain key of a recipe must be
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda v: isinstance(v, str) and v.isidentifier(), "letters, digits and underscores"),
-    "family": (lambda v: v in FAMILIES, f"one of {sorted(FAMILIES)}"),
+    "family": (lambda v: isinstance(v, str) and v in FAMILIES, f"one of {sorted(FAMILIES)}"),
     "runs": (_is_count, "a whole number above 0"),
     "snapshots": (_is_rising, "a rising list of epochs, 0 or more"),
     "sample": (lambda v: isinstance(v, dict), "a mapping of values to sample"),
-    "seed": (lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or more"),
+    "seed": (lambda v: is_whole(v, 0), "a whole number, 0 or more"),
     "batch_size": (_is_count, "a whole number above 0"),
     "storage": (lambda v: v in ("fp16", "fp32"), "fp16 or fp32"),
     "stack": (_is_count, "a whole number above 0"),
@@ -135,11 +96,9 @@ class Recipe:
                     f"{self.source}: sample.{key} is not known; {self.family!r} takes "
                     f"{sorted([*HYPERPARAMETERS, *options])}."
                 )
-            rule = HYPERPARAMETERS.get(key)
-            wrong = [value for value in distribution.support if rule and not rule.allows(value)]
-            if rule and wrong:
-                allowed = f"one of {list(rule.names)}" if rule.names else "of its kind"
-                allowed = allowed if rule.low is None else f"a number from {rule.low} to {rule.high}"
+            allowed = HYPERPARAMETERS.get(key) or ARCHITECTURE[key]
+            wrong = [v for v in distribution.support if not (allowed.allows(v) or allowed.allows_one(v))]
+            if wrong:
                 raise RecipeError(f"{self.source}: sample.{key} can be {wrong[0]!r}; it must be {allowed}.")
         if "dataset" not in self.sample:
             raise RecipeError(f"{self.source}: sample.dataset is missing; name a dataset, such as digits.")
@@ -154,9 +113,26 @@ class Recipe:
             try:
                 drawn[key] = distribution.draw(rng, drawn)
             except RecipeError as error:
-                raise RecipeError(f"{self.source}: sample.{key}: {error}") from error
+                raise RecipeError(f"{self.source}: sample.{key}: {error}.") from error
+            allowed = HYPERPARAMETERS.get(key) or ARCHITECTURE[key]
+            if not allowed.allows(drawn[key]):
+                raise RecipeError(
+                    f"{self.source}: sample.{key} is {drawn[key]!r} in run {number}; it must be {allowed}."
+                )
         numbers = {k: float(v) for k, v in drawn.items() if k in HYPERPARAMETERS and HYPERPARAMETERS[k].low is not None}
         return {"run": number, "seed": seed} | defaults | drawn | numbers
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        names = [key.value for key, _ in node.value]
+        twice = sorted({name for name in names if names.count(name) > 1}, key=str)
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"keys {twice} stand twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -166,14 +142,14 @@ def load_recipe(path: str | Path) -> Recipe:
         RecipeError: The file is missing or not YAML, or a key or value is wrong; file, key and value are named.
     """
     path = Path(path)
-    if not path.suffix:
+    if not path.suffix and not path.is_file():
         path = Path(str(files("weightspace.model_zoo"))) / "recipes" / f"{path}.yaml"
     try:
         text = path.read_text()
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); pass a YAML file or a shipped name.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: is not YAML: {error}") from error
     return parse_recipe(content, source=str(path), text=text)
 

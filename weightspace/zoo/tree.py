@@ -52,12 +52,18 @@ def read_tree(content: Any) -> dict[str, TreeNode]:
         raise RecipeError(f"{content!r} must be a mapping of node names")
     nodes: dict[str, TreeNode] = {}
     for name, spec in content.items():
+        if not isinstance(name, str) or not name.isidentifier() or name == "root":
+            raise RecipeError(f"{name!r} is no name of a node: letters, digits and underscores, and not root")
         node = _read_node(name, spec)
         unknown = [p for p in node.parents if p != "root" and p not in nodes]
-        if unknown or (len(node.parents) > 1) != (node.operation == "merge"):
+        if (
+            unknown
+            or len(set(node.parents)) < len(node.parents)
+            or (len(node.parents) > 1) != (node.operation == "merge")
+        ):
             raise RecipeError(
                 f"{name}: {node.operation} of {list(node.parents)}; parents are `root` or nodes above it, "
-                "several for a merge and one for all else"
+                "several different ones for a merge and one for all else"
             )
         nodes[name] = node
     return nodes
@@ -78,7 +84,7 @@ def _read_node(name: str, spec: Any) -> TreeNode:
     missing = [key for key, value in options.items() if value is None]
     if unknown or missing:
         raise RecipeError(f"{name}: unknown options {unknown}, missing {missing}; {operation} takes {sorted(allowed)}")
-    if options.get("shift", "none") not in SHIFTS:
+    if options.get("shift", "none") not in tuple(SHIFTS):
         raise RecipeError(f"{name}: shift {options['shift']!r} is not known; there are {sorted(SHIFTS)}")
     wrong = [k for k, v in options.items() if k in RANGES and not _is_within(v, *RANGES[k])]
     if wrong:
