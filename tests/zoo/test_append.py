@@ -1,4 +1,5 @@
 import errno
+import resource
 import shutil
 from dataclasses import replace
 
@@ -96,3 +97,16 @@ def test_a_merge_that_fails_leaves_every_byte(population, tmp_path, monkeypatch,
         merge_populations(population.folder, others)
     assert bytes_of(population.folder) == before and zoo.load(population.folder).verify() == 9
     assert merge_populations(population.folder, others[:1]).verify() == 12
+
+
+@pytest.mark.parametrize("size, text", [(100, r"2\.safetensors"), (2000, r"manifest\.parquet")])
+def test_a_disk_that_takes_no_larger_file_is_named_and_leaves_every_byte(population, size, text):
+    before, limits = bytes_of(population.folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(ZooError, match=rf"{text}: cannot be written .*make room and start again"):
+            append_parts(population.folder, "2.safetensors", [make_part(30)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert bytes_of(population.folder) == before  # this architecture was known
+    assert append_parts(population.folder, "2.safetensors", [make_part(30)]).verify() == 12

@@ -1,6 +1,8 @@
 import errno
 import hashlib
 import os
+import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -119,6 +121,25 @@ def test_a_full_disk_is_named_and_what_was_finished_stays(undisturbed, tmp_path,
     monkeypatch.setattr(append, "save_file", save)
     populate(parse_recipe(RECIPE), Site(tmp_path))
     assert bytes_of(tmp_path) == bytes_of(undisturbed.folder)
+
+
+def test_a_disk_that_takes_more_and_more_is_named_each_time_and_ends_with_the_same_bytes(undisturbed, tmp_path):
+    """The system itself refuses files beyond a size."""
+    before, named = resource.getrlimit(resource.RLIMIT_FSIZE), set()
+    try:
+        for size in (50, 1000, *range(2_000, 60_000, 2_000)):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+            try:
+                populate(parse_recipe(RECIPE), Site(tmp_path))
+                break
+            except ZooError as error:
+                found = re.search(r"([\w.-]+): cannot be written .*; make room and start again", str(error))
+                named.add(Path(found[1]).suffix)
+                assert not list(tmp_path.rglob("*.tmp"))
+                assert not (tmp_path / "manifest.parquet").exists() or zoo.load(tmp_path).verify() > 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert named == {".yaml", ".pt"} and bytes_of(tmp_path) == bytes_of(undisturbed.folder)
 
 
 def test_a_divergent_network_is_marked_and_keeps_finite_weights(tmp_path):

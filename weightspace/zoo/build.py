@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -152,7 +153,9 @@ class Build:
         last = time.monotonic()
 
         def save() -> None:
-            write_whole(path, lambda draft: torch.save({"state": training.state, "kept": kept}, draft))
+            content = io.BytesIO()  # torch's own writer answers a full disk with an error of its own
+            torch.save({"state": training.state, "kept": kept}, content)
+            write_whole(path, lambda draft: draft.write_bytes(content.getbuffer()))
 
         for epoch in stage.epochs[len(kept) :]:
             while training.step < round(epoch * training.task.steps_per_epoch):
