@@ -50,6 +50,11 @@ def test_images_span_minus_one_to_one(tmp_path):
         ({"y_train": np.arange(19) % 3}, "20 train inputs but 19 labels"),
         ({"y_test": np.array([0, 1, 2, 3, 0, 1])}, "test labels run from 0 to 3; they must lie in 0 .. 2"),
         ({"y_train": np.arange(20) - 1}, "labels run from -1"),
+        ({"y_train": np.where(np.arange(20) == 3, 57, np.arange(20) % 3)}, "run to 57, but class 3 has no example"),
+        ({"y_train": np.arange(20) % 3 + 0.5}, r"y_train is float64 \(20,\); labels must be whole"),
+        ({"y_train": np.eye(20, 3, dtype=int)}, r"y_train is int64 \(20, 3\); labels must be whole"),
+        ({"y_test": np.array(["a"] * 6)}, "y_test is <U1"),
+        ({"y_train": np.full(20, 2**63, np.uint64)}, "holds the label 9223372036854775808"),
         ({"x_test": np.zeros((6, 1, 5, 6), np.uint8)}, r"train inputs are \(1, 5, 5\), test inputs \(1, 5, 6\)"),
     ],
 )
@@ -59,11 +64,31 @@ def test_wrong_arrays_are_named(changes, text, tmp_path):
         load_dataset("wrong", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({"y": np.arange(20) % 3 * 2}, "run to 4, but class 1 has no example"),
+        ({"y": np.arange(20) % 3 / 2}, "y is float64"),
+        ({"y": np.arange(19) % 3}, "do not fit together"),
+        ({"x": np.array([["a", "b"]] * 20)}, "x is <U1"),
+        ({"x": np.zeros((20, 0))}, r"x is float64 \(20, 0\)"),
+        ({"x": np.full((20, 2), np.nan)}, "not finite"),
+        ({"is_test": np.arange(20) % 4}, "is_test int64; .* is_test bool"),
+        ({"is_test": np.zeros(20, bool)}, "0 of 20 rows are to test on"),
+    ],
+)
+def test_wrong_rows_are_named(changes, text, tmp_path):
+    arrays = {"x": np.arange(40.0).reshape(20, 2), "y": np.arange(20) % 3, "is_test": np.arange(20) % 4 == 0}
+    np.savez(tmp_path / "wrong.npz", **{f"s/{key}": value for key, value in (arrays | changes).items()})
+    with pytest.raises(DataError, match=f"'wrong/s'.*{text}"):
+        load_dataset("wrong/s", str(tmp_path))
+
+
 def test_a_missing_file_array_or_damaged_file_is_named(tmp_path):
     with pytest.raises(DataError, match=re.escape(f"no file {tmp_path / 'none.npz'}")):
         load_dataset("none", str(tmp_path))
     np.savez(tmp_path / "part.npz", x_train=np.zeros(3))
-    with pytest.raises(DataError, match=r"part\.npz: dataset 'part'"):
+    with pytest.raises(DataError, match=r"dataset 'part': holds no array y_train; it has \['x_train'\]"):
         load_dataset("part", str(tmp_path))
     (tmp_path / "junk.npz").write_bytes(b"PK\x03\x04 no zip")
     with pytest.raises(DataError, match=r"junk\.npz"):

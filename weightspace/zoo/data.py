@@ -107,7 +107,7 @@ def load_dataset(name: str, data_dir: str | None = None) -> Dataset:
 
 def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
     """A dataset out of named arrays: rows, images in two parts, or either in one."""
-    parts = {"x": arrays["x"], "y": arrays["y"]} if "x" in arrays else {}
+    parts = {key: _pick(name, arrays, key) for key in ("x", "y")} if "x" in arrays else {}
     if parts and (parts["x"].ndim != 4 or "is_test" in arrays):
         is_test = arrays["is_test"] if "is_test" in arrays else _draw_test(name, len(parts["x"]))
         return _rows(name, parts["x"], parts["y"], is_test)
@@ -115,9 +115,36 @@ def _from_arrays(name: str, arrays: dict[str, np.ndarray]) -> Dataset:
         is_test = _draw_test(name, len(parts["x"]))
         arrays = {f"{key}_train": value[~is_test] for key, value in parts.items()}
         arrays |= {f"{key}_test": value[is_test] for key, value in parts.items()}
-    y, y_test = (torch.from_numpy(arrays[f"y_{split}"].astype(np.int64)) for split in ("train", "test"))
+    y, y_test = (_labels(name, f"y_{split}", _pick(name, arrays, f"y_{split}")) for split in ("train", "test"))
+    _check_classes(name, y)
     x, x_test = (_images(name, arrays, split) for split in ("train", "test"))
     return Dataset(name, x, y, x_test, y_test, int(y.max()) + 1)
+
+
+def _pick(name: str, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
+    if key not in arrays:
+        raise DataError(f"dataset {name!r}: holds no array {key}; it has {sorted(arrays)}.")
+    return arrays[key]
+
+
+def _labels(name: str, key: str, y: np.ndarray) -> Tensor:
+    """Whole labels, one an example; anything else is refused, not rounded."""
+    if y.ndim != 1 or y.dtype.kind not in "iub":
+        raise DataError(f"dataset {name!r}: {key} is {y.dtype} {y.shape}; labels must be whole numbers (n,).")
+    if y.size and y.max() >= 2**31:
+        raise DataError(f"dataset {name!r}: {key} holds the label {y.max()}; labels are classes, counted from 0.")
+    return torch.from_numpy(y.astype(np.int64))
+
+
+def _check_classes(name: str, y: Tensor) -> None:
+    """Refuse labels that skip a class: a stray label would add outputs that nothing trains."""
+    there = y[y >= 0].unique()
+    if len(there) and len(there) <= int(there[-1]):
+        missing = next(i for i, label in enumerate(there.tolist()) if i != label)
+        raise DataError(
+            f"dataset {name!r}: labels run to {int(there[-1])}, but class {missing} has no example; number the classes "
+            "from 0 without gaps."
+        )
 
 
 def _draw_test(name: str, count: int) -> np.ndarray:
@@ -131,7 +158,7 @@ def _draw_test(name: str, count: int) -> np.ndarray:
 
 def _images(name: str, arrays: dict[str, np.ndarray], split: str) -> Tensor:
     """Images of one part, as numbers from -1 to 1."""
-    x = _decode(arrays, split) if f"jpeg_{split}" in arrays else arrays[f"x_{split}"]
+    x = _decode(arrays, split) if f"jpeg_{split}" in arrays else _pick(name, arrays, f"x_{split}")
     if x.ndim != 4 or x.dtype != np.uint8:
         raise DataError(f"dataset {name!r}: x_{split} is {x.dtype} {x.shape}; images must be uint8 (n, c, h, w).")
     return torch.from_numpy(_grey(name, x) if name.endswith("+grey") else x).float() / 127.5 - 1
@@ -164,10 +191,19 @@ def _rows(name: str, x: np.ndarray, y: np.ndarray, is_test: np.ndarray) -> Datas
         raise DataError(f"dataset {name!r}: only images can be made grey; these are rows.")
     if x.ndim != 2 or y.shape != x.shape[:1] or is_test.shape != y.shape:
         raise DataError(f"dataset {name!r}: x {x.shape}, y {y.shape}, is_test {is_test.shape} do not fit together.")
+    if x.dtype.kind not in "iubf" or not x.shape[1] or is_test.dtype != bool:
+        raise DataError(
+            f"dataset {name!r}: x is {x.dtype} {x.shape}, is_test {is_test.dtype}; rows must be numbers, is_test bool."
+        )
+    labels, test = _labels(name, "y", y), torch.from_numpy(is_test)
+    _check_classes(name, labels)
+    if is_test.all() or not is_test.any():
+        raise DataError(
+            f"dataset {name!r}: {int(is_test.sum())} of {len(y)} rows are to test on; both parts need some."
+        )
     train = x[~is_test]
     x = (x - train.mean(0)) / np.maximum(train.std(0), 1e-6)
-    rows, labels = torch.from_numpy(x).float(), torch.from_numpy(y.astype(np.int64))
-    test = torch.from_numpy(is_test)
+    rows = torch.from_numpy(x).float()
     return Dataset(name, rows[~test], labels[~test], rows[test], labels[test], int(labels.max()) + 1)
 
 
