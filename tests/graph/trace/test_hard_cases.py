@@ -234,6 +234,12 @@ CASES = {
         (2, 1, 4, 4, 4),
         4,
     ),
+    "heads that share one key, fused": (
+        lambda m, x: m.out(shared_key(m.qkv(x))),
+        {"qkv": (linear, 8, 15), "out": (linear, 9, 2)},
+        (2, 5, 8),
+        3 + 3 + 3,
+    ),
     "layers used twice": (
         lambda m, x: m.out(torch.tanh(m.b(torch.tanh(m.b(m.a(x)))))),
         {"a": (linear, 5, 6), "b": (linear, 6, 6), "out": (linear, 6, 2)},
@@ -249,6 +255,13 @@ CASES = {
         None,
     ),
 }
+
+
+def shared_key(fused):
+    """Three query heads of three units, then one key and one value for all of them, as Falcon has them."""
+    parts = fused.view(2, 5, 5, 3)
+    q, k, v = parts[:, :, :-2].transpose(1, 2), parts[:, :, -2:-1].transpose(1, 2), parts[:, :, -1:].transpose(1, 2)
+    return ((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(1, 2).flatten(2)
 
 
 def build(layers):

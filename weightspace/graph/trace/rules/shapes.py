@@ -128,7 +128,10 @@ def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int],
     return found
 
 
-def _regroup(state: State, node: Node, group: list[Term], new: list[tuple[int, int]]) -> list[Term]:
+def _regroup(
+    state: State, node: Node, group: list[Term], new: list[tuple[int, int]], *, apart: bool = True
+) -> list[Term]:
+    """Terms of the new dimensions; `apart` says whether those that are taken apart later become slots."""
     if len(group) == len(new) == 1:
         return group
     if all(isinstance(resolve(t), Same) or size_of(t) == 1 for t in group):
@@ -144,7 +147,7 @@ def _regroup(state: State, node: Node, group: list[Term], new: list[tuple[int, i
             found.append(UNIT)
             continue
         minor = [(d, m) for d, m in new[place + 1 :]]
-        slots = _slots(state, node, rest, (dim, n), minor)
+        slots = _slots(state, node, rest, (dim, n), minor) if apart else None
         if slots is not None:
             return found + slots
         halves = divide(rest, n)
@@ -172,7 +175,10 @@ def _slots(
     wholes: list[Term] = [Leaf(n * inner) for n in sizes]
     if not unify(rest, Sum(tuple(wholes))):
         return None
-    split = [_regroup(state, node, [whole], [(slot[0], n), *minor]) for whole, n in zip(wholes, sizes, strict=True)]
+    split = [
+        _regroup(state, node, [whole], [(slot[0], n), *minor], apart=False)
+        for whole, n in zip(wholes, sizes, strict=True)
+    ]
     cut = Cut(tuple(parts[0] for parts in split))
     return [cut, *(Case(cut, tuple(parts[i + 1] for parts in split)) for i in range(len(minor)))]
 
