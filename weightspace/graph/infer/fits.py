@@ -94,8 +94,9 @@ def shuffled(wires: Wires, whole: Piece, piece: Piece, order: str | None) -> boo
         return False
     last = next((la for la in reversed(whole.inner) if la.op == "conv"), None)
     widened = last is not None and last.entry is not None and wires.sizes[last.entry] <= read
-    if order is None or not widened:
-        for axis in (whole.exit, piece.entry, piece.exit):
+    rivals = [axis for axis in whole.exposed[:-1] if wires.sizes[axis] == read]  # it may read these instead
+    if order is None or not widened or rivals:
+        for axis in (whole.exit, piece.entry, piece.exit, *rivals):
             if axis is not None:
                 wires.mark(axis, "fixed", REGROUPED)
         return True

@@ -33,6 +33,7 @@ TURNED = re.compile(
     r"rope|rotary|inv_freq|freqs_c(is|os)|(^|[._])(gate_proj|gate_up_proj|w3|wi_1|swiglu|[qk]_?(norm|layernorm))([._]|$)"
 )
 DISTANCE = re.compile(r"rel_|relative|dist|pos_bias", re.IGNORECASE)
+PROJECTED = re.compile(r"(^|_)(pos|rel|r)(_|$)|position|relative|dist", re.IGNORECASE)
 FUSED = re.compile(r"^(qkv|c_attn|in_proj|w?qkv|to_qkv|qkv_proj|qkv_linear|query_key_value)$", re.IGNORECASE)
 OUT = re.compile(
     r"^(o|o_proj|out_proj|to_out|wo|out_lin|out|proj|c_proj|linear_out|fc_o|proj_out|w_o|dense|fc|output|o_linear)$",
@@ -89,8 +90,10 @@ def attention(wires: Wires, pieces: list[Piece], heads: Heads) -> list[Piece]:
     tables = [p for p in pieces if p.layer is not None and p.layer.op == "relative bias"]
     if tables:
         heads = replace(heads, count=wires.sizes[tables[0].exit or ""])
-    made = _fused(wires, members[0], heads) if fused else _separate(wires, members, heads)
     out = next((p for p in pieces if p not in members and OUT.match(p.node.name) and p.entry is not None), None)
+    if fused and _is_shared(wires, fused, out):
+        return _shared(wires, pieces, fused, out)
+    made = _fused(wires, members[0], heads) if fused else _separate(wires, members, heads)
     used = [*members]
     if out is not None and out.entry is not None and _close(wires, made, out, members[0]):
         made.exit, used = out.exit, [*used, out]
@@ -103,12 +106,20 @@ def attention(wires: Wires, pieces: list[Piece], heads: Heads) -> list[Piece]:
     place = min(pieces.index(p) for p in used)
     _bias(wires, members, tables, heads)
     rest = [p for p in pieces if p not in used and p not in norms and p not in tables]
-    for table in [p for p in rest if p.weighted == 0 and p.layer is not None and DISTANCE.search(p.node.name)]:
-        rest.remove(table)
-        for axis in (table.exit, *(p.layer.exit for p in members if p.layer)):
+    for other in [p for p in rest if _meets_distances(p)]:
+        if other.weighted == 0:
+            rest.remove(other)
+        for axis in (other.exit, *(p.layer.exit for p in members if p.layer)):
             if axis is not None:
                 wires.mark(axis, "fixed", BY_PLACE)
     return [*rest[:place], made, *rest[place:]]
+
+
+def _meets_distances(piece: Piece) -> bool:
+    """Whether it is a table of distances, or a projection of one that queries or keys are multiplied with."""
+    if piece.layer is None:
+        return False
+    return bool((DISTANCE if piece.weighted == 0 else PROJECTED).search(piece.node.name))
 
 
 def _bias(wires: Wires, members: list[Piece], tables: list[Piece], heads: Heads) -> None:
@@ -132,7 +143,7 @@ def _is_fused(wires: Wires, piece: Piece) -> bool:
         return False
     if layer.op == "attention":
         return True
-    return bool(FUSED.match(piece.node.name)) and layer.op in ("linear", "conv") and wires.sizes[layer.exit] % 3 == 0
+    return bool(FUSED.match(piece.node.name)) and layer.op in ("linear", "conv")
 
 
 def _close(wires: Wires, made: Piece, out: Piece, query: Piece) -> bool:
@@ -166,6 +177,27 @@ def _separate(wires: Wires, members: list[Piece], heads: Heads) -> Piece:
     q.inner[0].reads += reads
     layers = tuple(layer for p in members for layer in p.inner)
     return Piece(q.node, q.entry, v.exit, [], loose, True, True, 3, inner=layers)
+
+
+def _is_shared(wires: Wires, fused: Piece, out: Piece | None) -> bool:
+    """Whether fused queries, keys and values are not three of one size, each as wide as what is put together after."""
+    layer = fused.layer
+    if layer is None or layer.op == "attention" or layer.entry is None:
+        return False
+    wide = out.entry if out is not None and out.entry is not None else layer.entry
+    return wires.sizes[layer.exit] != 3 * wires.sizes[wide]
+
+
+def _shared(wires: Wires, pieces: list[Piece], fused: Piece, out: Piece | None) -> list[Piece]:
+    """Wire fused projections of which several queries share a key; what attention makes of them keeps its order."""
+    used = [fused] if out is None else [fused, out]
+    for axis in (fused.exit, out.entry if out is not None else None):
+        if axis is not None:
+            wires.mark(axis, "fixed", SHARED)
+    exit_, layers = used[-1].exit, tuple(layer for p in used for layer in p.inner)
+    made = Piece(fused.node, fused.entry, exit_, [], [], True, True, len(used), inner=layers)
+    rest, place = [p for p in pieces if p not in used], min(map(pieces.index, used))
+    return [*rest[:place], made, *rest[place:]]
 
 
 def _fused(wires: Wires, piece: Piece, heads: Heads) -> Piece:

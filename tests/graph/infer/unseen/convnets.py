@@ -315,6 +315,9 @@ CASES = {
     "densenet": Unseen(DenseNet, IMAGE, {"stem": 6, "growth": 3, "layers": 2}),
     "inception": Unseen(Inception, IMAGE, {"stem": 8, "a": 4, "b": 4, "c": 4, "pool": 4}),
     "squeezenet": Unseen(SqueezeNet, IMAGE, {"stem": 8, "squeeze": 4, "expand": 5}),
+    "squeezenet_by_four": Unseen(
+        lambda **sizes: SqueezeNet(**({"stem": 16, "squeeze": 4, "expand": 16} | sizes)), IMAGE, {"stem": 8}
+    ),
     "efficientnet": Unseen(EfficientNet, IMAGE, {"stem": 4, "width": 8, "head": 16, "expand": 2}),
     "shufflenet": Unseen(ShuffleNet, IMAGE, {"stem": 12, "width": 12}),
     "diffusion_unet": Unseen(DiffusionUNet, floats((2, 3, 8, 8), (2,)), {"width": 6, "groups": 3, "time": 24}),
