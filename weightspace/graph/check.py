@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from weightspace.checkpoint.checkpoint import Checkpoint
@@ -20,6 +21,7 @@ from weightspace.graph.symmetry.relabel import places, relabel, relabel_only
 TOLERANCE = 1e-9
 VISIBLE = 1e-6
 DRAWS = 8
+NARROW = (torch.float16, torch.bfloat16, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def difference(before: list[Tensor], after: list[Tensor]) -> float:
     worst = 0.0
     for a, b in zip(before, after, strict=True):
         if a.numel():
+            a, b = (x if x.is_complex() else x.double() for x in (a, b))
             found = float((a - b).abs().max() / a.abs().max().clamp_min(1e-300))
             worst = max(worst, found if found == found else float("inf"))
     return worst
@@ -135,6 +138,18 @@ def randomise(module: nn.Module, kinds: Mapping[str, str], generator: Generator)
             elif tensor.ndim > 1:
                 noise = noise * (tensor.shape[0] / tensor.numel()) ** 0.5
             tensor.copy_(noise)
+
+
+class _InDouble(TorchDispatchMode):
+    """Let what a module computes in fewer digits (a norm that turns to float32) be computed in float64 as well.
+
+    Rounding is no part of the law, and 1e-9 is beyond float32.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        narrow = {key for key, value in named.items() if isinstance(value, torch.dtype) and value in NARROW}
+        return func(*args, **{key: torch.float64 if key in narrow else value for key, value in named.items()})
 
 
 class _Trial:
@@ -168,10 +183,13 @@ class _Trial:
     def outputs(self, checkpoint: Checkpoint) -> list[Tensor]:
         self.module.load_state_dict(dict(checkpoint.tensors), strict=False)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _InDouble():
                 found = self.module(*self.args)
-        except (RuntimeError, TypeError) as error:
-            raise GraphError(f"{type(self.module).__name__} does not run on these args: {error}") from error
+        except Exception as error:  # a user's module may raise anything
+            name, kind = type(self.module).__name__, type(error).__name__
+            raise GraphError(
+                f"{name} does not run on these args ({kind}: {error}). Pass a tuple with which module(*args) works."
+            ) from error
         return [t for t in tree_flatten(found)[0] if isinstance(t, Tensor)]
 
     def check(self, axis: str, order: Tensor, before: list[Tensor]) -> AxisCheck:
