@@ -57,3 +57,16 @@ def test_a_table_of_distances_sits_on_the_heads():
 def test_what_no_kind_knows_is_opaque():
     layer = read_layer(group("x", thing=(2, 3, 4, 5, 6, 7)), Layout())
     assert layer.blocks[0].kind == "opaque" and set(layer.roles.values()) == {("fixed", "")}
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"weight_ih_l0": (7, 3), "weight_hh_l0": (7, 5)},
+        {"weight_ih_l0": (8, 3), "weight_hh_l0": (8, 2), "bias_ih_l0": (9,)},
+        {"in_proj_weight": (10, 3), "in_proj_bias": (9,)},
+    ],
+)
+def test_names_that_promise_what_shapes_do_not_hold_are_opaque(shapes):
+    layer = read_layer(group("m", **shapes), Layout())
+    assert {block.kind for block in layer.blocks} == {"opaque"}

@@ -174,3 +174,13 @@ def test_one_copy_for_all_parents_cannot_move_differently_in_each():
     assert relabel(checkpoint, graph, {"u": [1, 0]}).tensors["b"].tolist() == [1, 0]
     with pytest.raises(GraphError, match="one copy of units that exist in each unit of 'g'"):
         relabel(checkpoint, graph, {"u": [[1, 0], [0, 1]]})
+
+
+def test_an_axis_without_units_takes_the_empty_order():
+    axes = {"x": Axis("x", 3, "input"), "h": Axis("h", 0, "hidden")}
+    graph = ParameterGraph(axes, {"w": Block("w", "linear", (Leaf("h"), Leaf("x")), "oi", 0)}, (), "infer")
+    checkpoint = Checkpoint({"w": torch.zeros(0, 3)})
+
+    assert relabel(checkpoint, graph, {"h": []}).tensors["w"].shape == (0, 3)
+    with pytest.raises(GraphError, match="shape \\(0,\\)"):
+        relabel(checkpoint, graph, {"h": [0]})

@@ -5,7 +5,9 @@ stored tensors become the canonical `(out, in, *kernel)`, and back, is in each b
 """
 
 from collections.abc import Callable
+from math import prod
 
+from weightspace.graph.axes import Leaf, Prod, Span, Sum, Term
 from weightspace.graph.kinds import (
     conv,
     counter,
@@ -49,5 +51,28 @@ KINDS: tuple[Callable[[Group, Layout], Layer | None], ...] = (
 
 
 def read_layer(group: Group, layout: Layout) -> Layer:
-    """Return the layer that the first kind in `KINDS` makes of `group`."""
-    return next(layer for kind in KINDS if (layer := kind(group, layout)) is not None)
+    """Return the layer that the first kind in `KINDS` makes of `group`, such that its axes hold all its numbers.
+
+    Names alone promise nothing: a `weight_hh_l0` of seven rows and five columns has no whole number of gates, and a
+    tensor without numbers does not show what its module computes.
+    """
+    if any(info.size == 0 for info in group.tensors.values()):
+        return opaque.read(group, layout)
+    found = (layer for kind in KINDS if (layer := kind(group, layout)) is not None)
+    return next(layer for layer in found if _holds(layer))
+
+
+def _holds(layer: Layer) -> bool:
+    return all(prod(_length(layer, dim) for dim in b.dims) == b.size for b in layer.blocks)
+
+
+def _length(layer: Layer, term: Term) -> int:
+    match term:
+        case Leaf(axis):
+            return layer.sizes[axis]
+        case Span(size):
+            return size
+        case Prod(parts):
+            return prod(_length(layer, part) for part in parts)
+        case Sum(parts):
+            return sum(_length(layer, part) for part in parts)

@@ -11,6 +11,10 @@ def read(group: Group, layout: Layout) -> Layer | None:
     """Read a kernel with its recurrent kernel; CuDNN and `reset_after` biases are two biases in one tensor."""
     if not {"weight", "recurrent_weight"} <= set(group.tensors) or not group.only("weight", "recurrent_weight", "bias"):
         return None
+    if any(len(group.shape(role)) != 2 for role in ("weight", "recurrent_weight")) or (
+        "bias" in group.tensors and not group.shape("bias")
+    ):
+        return None
     (fan_in, columns), (hidden, fused) = group.shape("weight"), group.shape("recurrent_weight")
     if columns != fused or columns % hidden:
         return None

@@ -24,6 +24,8 @@ def read(group: Group, layout: Layout) -> Layer | None:
     suffixes = list(dict.fromkeys(match[3] for match in parts.values()))
     if len(parts) != len(group.tensors) or any(f"weight_{x}{s}" not in parts for s in suffixes for x in ("ih", "hh")):
         return None
+    if any(len(group.shape(role)) != 2 for role in parts if role.startswith("weight")):
+        return None
     entry, depth = f"{group.path}.in", {s: int(re.sub(r"\D", "", s) or 0) for s in suffixes}
     blocks: list[Block] = []
     sizes = {entry: group.shape(f"weight_ih{suffixes[0]}")[1]}

@@ -55,13 +55,18 @@ def _full_order(graph: ParameterGraph, name: str, order: Tensor | np.ndarray | S
             f"the permutation of axis {name!r} must be integers of shape {shapes}, not {given.dtype} of {given.shape}. "
             f"Build one with torch.randperm({size})."
         )
-    missing = sorted({unit for row in given.reshape(-1, size) for unit in set(range(size)) - set(row.tolist())})
+    missing = sorted({unit for row in _rows(given) for unit in set(range(size)) - set(row.tolist())})
     if missing:
         raise GraphError(
             f"the permutation of axis {name!r} does not hold each of its {size} units once: {missing[:10]} "
             f"never appear. Build one with torch.randperm({size})."
         )
     return np.broadcast_to(given.astype(np.int64), (*above, size))
+
+
+def _rows(given: np.ndarray) -> np.ndarray:
+    """One order a parent unit; none where there are no units."""
+    return given.reshape(-1, given.shape[-1]) if given.size else given.reshape(0, given.shape[-1])
 
 
 def random_permutations(graph: ParameterGraph, *, generator: Generator) -> dict[str, Tensor]:
