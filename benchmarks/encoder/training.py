@@ -51,7 +51,7 @@ class Schedule:
     Args:
         rates: Learning rates to try, in this order.
         epochs: At most so many a run.
-        batch: Networks a step.
+        batch: Networks a step; fewer where that makes less than 16 steps of an epoch, though not below 8.
         weight_decay: Of AdamW.
         patience: Share of the epochs without a better validation score that ends a run.
     """
@@ -128,10 +128,11 @@ class Run:
     def train(self, train: Networks, validation: Networks, *, seed: int, seconds: float) -> None:
         """Train until the seconds, the epochs or the patience are over."""
         generator, start, step = Generator().manual_seed(seed), time.perf_counter(), 0
-        steps = self.schedule.epochs * max(1, math.ceil(len(train) / self.schedule.batch))
+        size = max(8, min(self.schedule.batch, len(train) // 16))
+        steps = self.schedule.epochs * max(1, math.ceil(len(train) / size))
         for epoch in range(1, self.schedule.epochs + 1):
             self.module.train()
-            for batch in train.batches(self.schedule.batch, generator):
+            for batch in train.batches(size, generator):
                 spent = (time.perf_counter() - start) / max(seconds, 1e-9)
                 if spent >= 1:
                     break
