@@ -54,7 +54,7 @@ def _container(saved: Mapping[Any, Any]) -> Any:
     for key in SURE:
         if key in held:
             return key
-    networks = [key for key in held if not _is(key, OPTIMISERS)]
+    networks = [key for key in held if not _is_training(key, saved[key])]
     plain = [key for key in networks if not _is(key, AVERAGES)] or networks
     loose = any(_is_array(value) for value in saved.values())
     return plain[0] if len(plain) == 1 and (plain[0] in LIKELY or _is(plain[0], AVERAGES)) and not loose else None
@@ -66,7 +66,7 @@ def _note_siblings(outer: Mapping[Any, Any], chosen: Any, values: dict[str, str]
             continue
         if _plain(value) is not None:
             values[str(key)] = str(_plain(value))
-        elif _is(key, OPTIMISERS):
+        elif _is_training(key, value):
             left_out[str(key)] = "optimizer or training state"
         elif _is(key, AVERAGES):
             left_out[str(key)] = f"moving average of {chosen!r}"
@@ -89,7 +89,7 @@ def _collect(
         tensors[name or "tensor"] = _tensor(saved)
     elif isinstance(saved, Mapping) and depth < DEEPEST:
         for key, value in saved.items():
-            if isinstance(value, Mapping) and _is(key, OPTIMISERS) and _holds_tensor(value):
+            if isinstance(value, Mapping) and _is_training(key, value) and _holds_tensor(value):
                 left_out[f"{prefix}{key}"] = "optimizer or training state"
             else:
                 _collect(value, f"{prefix}{_text(key)}.", tensors, values, left_out, depth + 1)
@@ -128,6 +128,11 @@ def _holds_tensor(saved: Any, depth: int = 0) -> bool:
         return True
     inner = saved.values() if isinstance(saved, Mapping) else saved if isinstance(saved, (list, tuple)) else ()
     return depth < DEEPEST and any(_holds_tensor(value, depth + 1) for value in inner)
+
+
+def _is_training(key: Any, value: Any) -> bool:
+    """Whether an entry is the state of an optimizer or its like, by its name or by the form that PyTorch gives it."""
+    return _is(key, OPTIMISERS) or (isinstance(value, Mapping) and {"state", "param_groups"} <= set(value))
 
 
 def _is(key: Any, words: tuple[str, ...]) -> bool:

@@ -85,6 +85,18 @@ def test_what_is_left_out_is_listed_with_the_reason(tmp_path):
     assert found.metadata["epoch"] == "3" and found.metadata["best"] == "0.5"
 
 
+@pytest.mark.parametrize("key", ["opt", "adam", "g_sgd", 0])
+def test_an_optimizer_is_known_by_its_form_whatever_it_is_called(key, tmp_path):
+    found = load_checkpoint(saved(tmp_path, {"model": STATE, key: ADAM}))
+    assert_is_state(found)
+    assert found.left_out[str(key)] == "optimizer or training state"
+
+
+def test_a_network_called_like_an_optimizer_is_none(tmp_path):
+    found = load_checkpoint(saved(tmp_path, {"opt": STATE, "critic": {"w": B.clone()}}))
+    assert {"opt.fc.weight", "critic.w"} <= set(found.tensors) and not found.left_out
+
+
 def test_networks_side_by_side_keep_their_keys(tmp_path):
     found = load_checkpoint(saved(tmp_path, {"actor": {"w": W}, "critic": {"w": B}, "optimizer_actor": ADAM}))
     assert set(found.tensors) == {"actor.w", "critic.w"} and list(found.left_out) == ["optimizer_actor"]
