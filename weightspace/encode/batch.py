@@ -73,6 +73,7 @@ def stack(plan: Plan, checkpoints: list[Checkpoint]) -> tuple[dict[str, Tensor],
         tensors = [readable(c.tensors[edge.tensor]) for c in checkpoints]
         whole = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
         if is_streamed(whole):
+            whole = whole.contiguous()  # a mapped one is; what is read off in passes starts where memory does
             lost += torch.tensor([_not_finite(model) for model in whole])
         elif not torch.isfinite(whole.sum(dtype=torch.float64)):
             bad = ~torch.isfinite(whole)

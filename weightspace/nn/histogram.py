@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from weightspace.nn.tiles import Tile, memory_order
+from weightspace.nn.tiles import memory_order
 
 CODES = 1 << 16
 SHORT = (torch.bfloat16, torch.float16)
@@ -30,9 +30,9 @@ class Histogram:
         device: Where.
 
     Example:
-        >>> halves = torch.tensor([0.5, -2.0, 1.5, 0.0]).half()[None, :, None, None]
+        >>> halves = torch.tensor([0.5, -2.0, 1.5, 0.0]).half()
         >>> histogram = Histogram(torch.float16, halves.device)
-        >>> histogram.add(Tile(slice(None), slice(None), halves, halves.double()))
+        >>> histogram.add(halves, halves.double())
         >>> histogram.quantiles((0.0, 0.75)).tolist()
         [-2.0, 0.5]
     """
@@ -46,13 +46,13 @@ class Histogram:
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.workers = ThreadPoolExecutor(self.threads)
 
-    def add(self, tile: Tile) -> None:
-        """Count a tile of one model."""
+    def add(self, stored: Tensor, weight: Tensor) -> None:
+        """Count a tile of one model, given as it is stored and as finite numbers that may be wider."""
         if self.short:
-            self._count(_flat(tile.stored).view(torch.int16).int())
+            self._count(_flat(stored).view(torch.uint16).int())
             return
-        self._count(_flat(tile.weight).float().view(torch.int32) >> 16)
-        low, high = tile.weight.aminmax()
+        self._count((_flat(weight).float().view(torch.int32) >> 16).bitwise_and_(CODES - 1))
+        low, high = weight.aminmax()
         self.ends = [torch.maximum(end, new.double()) for end, new in zip(self.ends, (-low, high), strict=True)]
 
     def quantiles(self, shares: tuple[float, ...]) -> Float64[Tensor, " shares"]:
@@ -73,7 +73,7 @@ class Histogram:
         return extremes.clamp(low, high)
 
     def _count(self, bits: Tensor) -> None:
-        pieces = bits.bitwise_and_(CODES - 1).chunk(min(self.threads, -(-len(bits) // PIECE)))
+        pieces = bits.chunk(min(self.threads, -(-len(bits) // PIECE)))
         for counts in self.workers.map(_bincount, pieces) if len(pieces) > 1 else map(_bincount, pieces):
             self.counts += counts
 

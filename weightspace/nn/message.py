@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -51,7 +53,7 @@ class KernelMessage(nn.Module):
         total, parts = None, list[Tensor]()
         for tile in tiles(weight, h.dtype):
             near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
-            told = _told(_channels(tile.weight, kernel), a[:, :, near], b[:, :, near], back)
+            told, _ = tile.settle(partial(_message, (a[:, :, near], b[:, :, near]), kernel, back))
             if far == slice(None):
                 total = told if total is None else total + told
             else:
@@ -98,9 +100,14 @@ def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models 
     return (waves @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
 
 
+def _message(states: tuple[Tensor, Tensor], kernel: tuple[int, ...], back: bool, weight: Tensor) -> Tensor:
+    return _told(_channels(weight, kernel), *states, back)
+
+
 def _told(stack: Tensor, a: Tensor, b: Tensor, back: bool) -> Float[Tensor, "models *groups positions width"]:
     """`sum_c W_c a_c + |W_c| b_c`, or the same with `W^T`."""
     size = stack.abs()
-    if back:
-        stack, size = stack.transpose(-1, -2), size.transpose(-1, -2)
-    return (stack @ a + size @ b).sum(1)
+    if not back:
+        return (stack @ a + size @ b).sum(1)
+    a, b = a.transpose(-1, -2), b.transpose(-1, -2)  # quicker than transposing the large factor
+    return (a @ stack + b @ size).sum(1).transpose(-1, -2)

@@ -23,11 +23,16 @@ def let_go(tensor: Tensor) -> None:
     """
     if sys.platform != "linux" or tensor.device.type != "cpu" or tensor.numel() == 0:
         return
-    first = tensor.data_ptr() // mmap.PAGESIZE
-    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1
-    pages = (tensor.data_ptr() + reach * tensor.element_size() - 1) // mmap.PAGESIZE + 1 - first
+    first, pages = _pages(tensor)
     if _given_back(first, pages):
         _LIBC.madvise(first * mmap.PAGESIZE, pages * mmap.PAGESIZE, mmap.MADV_DONTNEED)
+
+
+def _pages(tensor: Tensor) -> tuple[int, int]:
+    """First page and number of pages that a tensor reaches over."""
+    first = tensor.data_ptr() // mmap.PAGESIZE
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+    return first, (tensor.data_ptr() + reach * tensor.element_size() - 1) // mmap.PAGESIZE + 1 - first
 
 
 def _given_back(first: int, pages: int) -> bool:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from weightspace.nn.tiles import Tile, group_tiles, tiles
+from weightspace.nn.tiles import group_tiles, tiles
 
 ITERATIONS = 6
 
@@ -55,9 +55,9 @@ class Sketch:
         self.ones, self.norms, self.squares = (like.new_zeros(columns) for _ in range(3))
         self.total = like.new_zeros((), dtype=torch.float64)
 
-    def add(self, matrix: Float[Tensor, "rows columns"]) -> None:
-        """Take in some rows."""
-        square, sums = matrix.square(), matrix.sum(1)
+    def add(self, matrix: Float[Tensor, "rows columns"], sums: Float[Tensor, " rows"]) -> None:
+        """Take in some rows and their sums."""
+        square = matrix.square()
         self.total += sums.sum(dtype=torch.float64)
         self.ones += matrix.T @ sums
         self.norms += matrix.T @ square.sum(1).sqrt()
@@ -69,7 +69,7 @@ class Sketch:
         return torch.stack([mean, square, (square - mean.square()).clamp_min(0)])
 
     def directions(self) -> Float[Tensor, "directions columns"]:
-        """Return orthonormal rows, at most four."""
+        """Return orthonormal rows, at most four; all entries of the first are alike."""
         total = self.squares.sum()
         least = torch.finfo(total.dtype).eps ** 0.5
         typical = total / len(self.ones) ** 0.5
@@ -99,10 +99,12 @@ def sketched_norm(
     """
     directions = sketch.directions()
     images = torch.zeros_like(directions)
-    for tile in tiles(weight, dtype, cut=cut):
-        matrix = as_rows(tile, cut)
-        for image, x in zip(images, directions, strict=True):
-            image += matrix.T @ (matrix @ x)
+    images[0] = sketch.ones * directions[0, 0]
+    for tile in tiles(weight, dtype, cut=cut) if len(directions) > 1 else ():
+        there, finite = tile.settle(lambda found: torch.stack([as_rows(found, cut) @ x for x in directions[1:]]))
+        back = as_rows(finite, cut).T
+        for image, y in zip(images[1:], there, strict=True):
+            image += back @ y
     small, large = (directions @ images.T).double(), (images @ images.T).double()
     sizes, turn = torch.linalg.eigh((small + small.T) / 2)
     kept = sizes > torch.finfo(dtype).eps * sizes[-1].clamp_min(torch.finfo(dtype).tiny)
@@ -112,6 +114,6 @@ def sketched_norm(
     return torch.linalg.eigvalsh(white.T @ large @ white)[-1].clamp_min(0).sqrt().to(dtype)
 
 
-def as_rows(tile: Tile, cut: int) -> Float[Tensor, "rows columns"]:
+def as_rows(tile: Float[Tensor, "one outs ins taps"], cut: int) -> Float[Tensor, "rows columns"]:
     """One model's tile with what it was cut along first."""
-    return tile.weight[0].flatten(1) if cut == 1 else tile.weight[0].transpose(0, 1).flatten(1)
+    return tile[0].flatten(1) if cut == 1 else tile[0].transpose(0, 1).flatten(1)

@@ -89,8 +89,9 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
     histogram = Histogram(weight.dtype, weight.device)
     sketch = Sketch(weight[0].numel() // weight.shape[cut], weight.new_empty(0, dtype=dtype))
     for tile in tiles(weight, dtype, cut=cut):
-        histogram.add(tile)
-        sketch.add(as_rows(tile, cut))
+        sums, finite = tile.settle(lambda found: as_rows(found, cut).sum(1))
+        histogram.add(tile.stored, finite)
+        sketch.add(as_rows(finite, cut), sums)
     top = largest_of_groups(weight, dtype, split)[0] if split else sketched_norm(weight, dtype, sketch, cut=cut)
     return sketch.moments(weight[0].numel()).to(dtype), histogram.quantiles(QUANTILES).to(dtype), top
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from jaxtyping import Float
@@ -12,12 +13,12 @@ from torch import Tensor
 from weightspace.nn.pages import let_go
 
 TILE = 1 << 18
-"""Numbers of a tile of one large tensor: two tiles lie in the cache of one core."""
+"""Numbers of a tile of one large tensor: two tiles about fill the cache of one core."""
 STACK, BOARD = 1 << 21, 1 << 25
 """Numbers of a tile of many small tensors, and of any tile on an accelerator."""
 KEPT = 1 << 16
 DROPPED = 1 << 23
-"""Bytes: smaller tensors are not let go; larger ones piece by piece as soon as so many were read."""
+"""Bytes: smaller tensors are not let go; larger ones are let go in pieces of so many."""
 
 
 def as_matrix(weight: Tensor, order: tuple[int, ...], sizes: tuple[int, int, int]) -> Tensor:
@@ -26,7 +27,7 @@ def as_matrix(weight: Tensor, order: tuple[int, ...], sizes: tuple[int, int, int
 
 
 def is_streamed(weight: Tensor) -> bool:
-    """Whether one model's tensor is more than a tile; what is not finite in it is then set to zero tile by tile."""
+    """Whether one model's tensor is more than a tile; what is not finite in it is then seen to by `Tile.settle`."""
     return weight[0].numel() > TILE
 
 
@@ -38,13 +39,29 @@ class Tile:
         outs: Which rows.
         ins: Which columns.
         stored: `(models, outs, ins, taps)` as it is kept.
-        weight: The same in the precision of the sweep, finite. Valid until the next tile where no gradient is recorded.
+        weight: The same in the precision of the sweep. Valid until the next tile where no gradient is recorded.
+        checked: Whether the tensor is known to hold finite numbers alone.
     """
 
     outs: slice
     ins: slice
     stored: Tensor
     weight: Tensor
+    checked: bool
+
+    def settle(self, compute: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what is computed from the weights, and the weights; with zeros for what is not finite in them.
+
+        One bad number shows in any sum it is part of, so a look at the result, which is small, is enough.
+
+        Args:
+            compute: Sums over every row of the tile, or over every column.
+        """
+        found = compute(self.weight)
+        if self.checked or isfinite(float(found.detach().sum())):
+            return found, self.weight
+        weight = self.weight.nan_to_num(0.0, 0.0, 0.0)
+        return compute(weight), weight
 
 
 def cut_of(weight: Float[Tensor, "models outs ins taps"]) -> int:
@@ -64,18 +81,19 @@ def tiles(
     """
     cut = cut or cut_of(weight)
     length, line = weight.shape[cut], weight.numel() // weight.shape[cut]
-    step, clean = max(1, _numbers(weight) // line), is_streamed(weight)
+    step, streamed = max(1, _numbers(weight) // line), is_streamed(weight)
     together = cut == cut_of(weight)
-    buffer = weight.new_empty(step * line, dtype=dtype) if clean and not torch.is_grad_enabled() else None
+    buffer = weight.new_empty(step * line, dtype=dtype) if streamed and not torch.is_grad_enabled() else None
+    piece = max(step, DROPPED // (line * weight.element_size()) // step * step)
     done, everything = 0, slice(None)
     for start in range(0, length, step):
         part = weight.narrow(cut, start, min(step, length - start))
         where = slice(start, start + part.shape[cut])
         converted = _converted(part, dtype, buffer)
         outs, ins = (where, everything) if cut == 1 else (everything, where)
-        yield Tile(outs, ins, part, _finite(converted) if clean else converted)
+        yield Tile(outs, ins, part, converted, checked=not streamed)
         last = where.stop == length
-        if (last or together) and (where.stop - done) * line * weight.element_size() >= (KEPT if last else DROPPED):
+        if (last or (together and where.stop % piece == 0)) and weight.numel() * weight.element_size() >= KEPT:
             let_go(weight.narrow(cut, done, where.stop - done))
             done = where.stop
 
@@ -110,13 +128,6 @@ def _converted(part: Tensor, dtype: torch.dtype, buffer: Tensor | None) -> Tenso
     return copy.copy_(part.permute(order)).permute([order.index(d) for d in range(part.ndim)])
 
 
-def _finite(tile: Tensor) -> Tensor:
-    """The tile with zeros for what is not finite; on the CPU one sum tells whether there is anything to do."""
-    if tile.device.type == "cpu" and torch.isfinite(tile.detach().sum()):
-        return tile
-    return tile.nan_to_num(0.0, 0.0, 0.0)
-
-
 def grouped(weight: Tensor, side: str, index: Tensor, *, dim: int) -> Tensor:
     """Split dimension `dim` (`side` is `out`) or the one after it (`in`) by `index`, `(groups, positions)`.
 
@@ -135,6 +146,6 @@ def group_tiles(
     step, clean = max(1, _numbers(weight) * len(index) // weight.numel()), is_streamed(weight)
     for start in range(0, len(index), step):
         tile = grouped(weight, side, index[start : start + step], dim=1).to(dtype)
-        yield slice(start, start + len(index[start : start + step])), _finite(tile) if clean else tile
+        yield slice(start, start + len(index[start : start + step])), tile.nan_to_num(0.0, 0.0, 0.0) if clean else tile
     if weight.numel() * weight.element_size() >= KEPT:
         let_go(weight)
