@@ -175,3 +175,24 @@ def test_the_table_goes_through_a_file(encoder, folder):
     table = encoder.encode_many(folder)
     table.to_parquet(folder / "latents.parquet")
     assert LatentTable.read_parquet(folder / "latents.parquet").data == table.data
+
+
+def test_tensors_without_numbers_beside_others_leave_the_latent_finite(encoder):
+    full = perceptron(5, 0)
+    found = encoder.encode(Checkpoint(full | {"head.weight": torch.zeros(0, 5), "head.bias": torch.zeros(0)}))
+    assert found.vector.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "weight, text",
+    [
+        (torch.empty(3, 3, device="meta"), "'fc.weight' is on the meta device"),
+        (torch.full((3, 3), 1e300, dtype=torch.float64), "its weights overflow torch.float64"),
+    ],
+)
+def test_weights_that_have_no_latent_are_named_and_the_rest_goes_on(encoder, weight, text):
+    bad = Checkpoint({"fc.weight": weight}, source="bad")
+    with pytest.raises(EncoderError, match=text):
+        encoder.encode(bad)
+    table = encoder.encode_many([Checkpoint({"fc.weight": torch.ones(3, 3)}, source="good"), bad])
+    assert table.fine.tolist() == [True, False] and table["error"][1]

@@ -69,10 +69,20 @@ class Encoder:
 
     @torch.no_grad()
     def encode_stack(self, *checkpoints: Checkpoint) -> tuple[Encoding, list[int]]:
-        """Return the encoding of checkpoints of one architecture, and how many weights of each are not finite."""
+        """Return the encoding of checkpoints of one architecture, and how many weights of each are not finite.
+
+        Raises:
+            EncoderError: One has no numbers (it is on the meta device), or so large ones that the latent overflows.
+        """
+        for checkpoint in checkpoints:
+            _check_numbers(checkpoint)
         plan = self.architectures.of(checkpoints[0]).plan
         weights, lost = stack(plan, list(checkpoints))
-        return self.network(plan, weights), lost
+        found = self.network(plan, weights)
+        for checkpoint, vector in zip(checkpoints, found.vector, strict=True):
+            if not vector.isfinite().all():
+                raise EncoderError(f"{checkpoint.source}: its weights overflow {vector.dtype}. Divide them first.")
+        return found, lost
 
     def encode_many(
         self,
@@ -101,6 +111,15 @@ class Encoder:
         found = encode_rows(self, sources, batch_size=batch_size, progress=progress, cache=rows, trust=trust)
         latent = self.network.config.latent
         return LatentTable.from_rows(found, encoder=self.id, graph_version=GRAPH_VERSION, latent=latent)
+
+
+def _check_numbers(checkpoint: Checkpoint) -> None:
+    empty = next((name for name, tensor in checkpoint.tensors.items() if tensor.is_meta), None)
+    if empty is not None:
+        raise EncoderError(
+            f"{checkpoint.source}: tensor {empty!r} is on the meta device, so it has a shape and no numbers. Load the "
+            "weights first."
+        )
 
 
 def _digest(network: SweepNetwork) -> str:

@@ -115,8 +115,8 @@ def compile_plan(graph: ParameterGraph) -> Plan:
             stages[-1] = PlanStage(stages[-1].name, (*stages[-1].ops, *ops), stages[-1].edges)
     rest = [block for name, block in graph.blocks.items() if name in left]
     stages += [PlanStage(block.tensor, (block.kind,), (_edge(graph, block, sides),)) for block in rest]
-    counts = {name: graph.count(name) for name in graph.axes}
-    return Plan(dict(graph.axes), counts, tuple(stages))
+    counts = {name: count for name in graph.axes if (count := graph.count(name))}
+    return Plan({name: graph.axes[name] for name in counts}, counts, tuple(stages))
 
 
 Sides = dict[Term, Side]
