@@ -19,11 +19,11 @@ import torch
 from benchmarks.encoder.data import strata
 from benchmarks.encoder.scores import r2, tau, tau_ceiling, tau_within
 from weightspace import zoo
+from weightspace.encode.properties import PROPERTIES
 from weightspace.train.config import LEARNED, TrainConfig
 from weightspace.train.data import Corpus, load_corpus
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
-from weightspace.train.properties import PROPERTIES
 
 TRIAL = 20
 

@@ -12,6 +12,7 @@ def on(constant: Tensor, x: Tensor) -> Tensor:
     """Return `constant` on the device of `x`, and in its precision if both are floats; gone when `constant` is.
 
     Example:
+        >>> import torch
         >>> constant, x = torch.ones(2, dtype=torch.float64), torch.zeros(1)
         >>> on(constant, x).dtype, on(constant, x) is on(constant, x)
         (torch.float32, True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from zlib import crc32
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from weightspace.nn.constants import on
 from weightspace.nn.seeded import draw
 
 
@@ -28,4 +30,9 @@ class WordTable(nn.Module):
         """Return the mean vector of the words; zeros for none."""
         if not words:
             return torch.zeros_like(self.table[0])
-        return self.table[[crc32(word.encode()) % len(self.table) for word in words]].mean(0)
+        return self.table[on(_places(words, len(self.table)), self.table)].mean(0)
+
+
+@lru_cache(maxsize=1024)
+def _places(words: tuple[str, ...], rows: int) -> Tensor:
+    return torch.tensor([crc32(word.encode()) % rows for word in words])

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from weightspace.encode.plan import Plan, compile_plan
+from weightspace.encode.properties import find_classes, read_targets
 from weightspace.errors import ZooError
 from weightspace.graph.trace import trace_graph
-from weightspace.train.properties import find_classes, read_targets
 from weightspace.zoo.data import load_dataset
 from weightspace.zoo.store import Population
 
@@ -63,17 +63,22 @@ class Corpus:
     classes: Mapping[str, list[str]]
     inputs: Mapping[str, Tensor]
 
-    def scales(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """Mean and deviation of each number in the training part, by population and property."""
-        found: dict[str, dict[str, list[Tensor]]] = {}
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Mean and deviation of each number over the training part."""
+        return {name: _scale(values) for name, values in self._numbers(None).items()}
+
+    def spreads(self) -> dict[str, dict[str, float]]:
+        """Deviation of each number within each population, by population and property."""
+        names = {group.population for group in self.groups["train"]}
+        return {p: {name: _scale(values)[1] for name, values in self._numbers(p).items()} for p in sorted(names)}
+
+    def _numbers(self, population: str | None) -> dict[str, Tensor]:
+        found: dict[str, list[Tensor]] = {}
         for group in self.groups["train"]:
             for name, values in group.targets.items():
-                if name not in self.classes:
-                    found.setdefault(group.population, {}).setdefault(name, []).append(values[values.isfinite()])
-        return {
-            population: {name: _scale(torch.cat(values)) for name, values in properties.items()}
-            for population, properties in found.items()
-        }
+                if name not in self.classes and population in (None, group.population):
+                    found.setdefault(name, []).append(values[values.isfinite()])
+        return {name: torch.cat(values) for name, values in found.items()}
 
 
 def _scale(values: Tensor) -> tuple[float, float]:

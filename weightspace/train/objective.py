@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from weightspace.encode.heads import PropertyHeads
 from weightspace.encode.network import SweepNetwork
 from weightspace.execute.stack import run_stacked
+from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
-from weightspace.train.heads import BehaviourHead, PropertyHeads
 
 TEMPERATURE = 0.1
 
@@ -48,7 +49,8 @@ class EncoderObjective(nn.Module):
     def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
         super().__init__()
         generator = Generator().manual_seed(config.seed)
-        self.config, self.inputs, self.scales = config, dict(corpus.inputs), corpus.scales()
+        self.config, self.inputs = config, dict(corpus.inputs)
+        self.scales, self.spreads = corpus.scales(), corpus.spreads()
         latent = config.sizes.latent
         self.encoder = SweepNetwork(config.sizes, generator=generator)
         self.heads = PropertyHeads(latent, corpus.classes, generator=generator)
@@ -81,7 +83,7 @@ class EncoderObjective(nn.Module):
         return losses
 
     def _properties(self, group: Group, places: Tensor, vector: Tensor) -> dict[str, Tensor]:
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for told in self.heads(vector):
             for name, predicted in told.items():
                 if name not in group.targets:
@@ -91,9 +93,10 @@ class EncoderObjective(nn.Module):
                 if name in self.classes:
                     each = F.cross_entropy(predicted, wanted.nan_to_num().long(), reduction="none") / 4
                 else:
-                    mean, spread = self.scales[group.population][name]
-                    each = F.smooth_l1_loss(predicted[:, 0], (wanted - mean) / spread, reduction="none")
-                losses[name] = losses.get(name, 0.0) + (each * known).sum() / known.sum().clamp_min(1)
+                    (mean, spread), unit = self.scales[name], self.spreads[group.population][name]
+                    apart = predicted[:, 0] * spread + mean - wanted.nan_to_num()
+                    each = F.smooth_l1_loss(apart / unit, torch.zeros_like(apart), reduction="none")
+                losses[name] = losses.get(name, each.new_zeros(())) + (each * known).sum() / known.sum().clamp_min(1)
         return losses
 
     def _behaviour(self, group: Group, weights: Mapping[str, Tensor], vector: Tensor) -> Tensor:

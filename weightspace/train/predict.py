@@ -33,6 +33,6 @@ def predict(objective: EncoderObjective, group: Group, *, run: bool) -> tuple[Te
         if name in objective.classes:
             columns[name] = [objective.classes[name][i] for i in values.argmax(1).tolist()]
         else:
-            mean, spread = objective.scales.get(group.population, {}).get(name, (0.0, 1.0))
+            mean, spread = objective.scales.get(name, (0.0, 1.0))
             columns[name] = (values[:, 0] * spread + mean).numpy()
     return torch.cat(vectors), pd.DataFrame(columns)

@@ -1,4 +1,4 @@
-"""What is learned from latents: read-outs of properties and of behaviour."""
+"""Read-outs of properties from vectors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import silu
 
+from weightspace.encode.properties import PROPERTIES
 from weightspace.nn.seeded import draw
-from weightspace.train.properties import PROPERTIES
 
 
 class PropertyHeads(nn.Module):
@@ -41,24 +41,3 @@ class PropertyHeads(nn.Module):
         deep = silu(vector @ self.first) @ self.second + self.offset[1]
         widths = list(self.widths.values())
         return [dict(zip(self.widths, x.split(widths, 1), strict=True)) for x in (plain, deep)]
-
-
-class BehaviourHead(nn.Module):
-    """Answers of the network to real inputs of its dataset, from the vector.
-
-    Args:
-        latent: Width of the vector.
-        answers: Inputs times outputs, by dataset.
-        hidden: Width of the layer between.
-        generator: Draws the weights.
-    """
-
-    def __init__(self, latent: int, answers: Mapping[str, int], *, hidden: int = 512, generator: Generator) -> None:
-        super().__init__()
-        self.names = sorted(answers)
-        self.first = draw(latent, hidden, generator=generator)
-        self.second = nn.ParameterList(draw(hidden, answers[name], generator=generator) for name in self.names)
-
-    def forward(self, vector: Tensor, dataset: str) -> Tensor:
-        """Return `(models, answers)`."""
-        return silu(vector @ self.first) @ self.second[self.names.index(dataset)]
