@@ -63,7 +63,7 @@ def depth_cosines(count: int, waves: int) -> Float[Tensor, "items waves"]:
     places = (torch.arange(count, dtype=torch.float64)[:, None] + 0.5) / count
     frequencies = torch.arange(waves)
     scale = torch.where(frequencies == 0, 1.0, math.sqrt(2))
-    return torch.cos(math.pi * frequencies * places) * scale * (frequencies < count)
+    return torch.where(frequencies < count, torch.cos(math.pi * frequencies * places) * scale, 0.0)
 
 
 @lru_cache(maxsize=1024)
