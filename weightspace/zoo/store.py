@@ -200,7 +200,7 @@ def find_population(name: str | Path) -> Population:
         ZooError: There is no such population.
     """
     folder = Path(name)
-    shipped = Path(str(files("weightspace.model_zoo"))) / "populations"
-    if not folder.exists() and (shipped / folder).is_dir():
-        folder = shipped / folder
+    if not folder.exists():
+        shipped = Path(str(files("weightspace.model_zoo"))) / "populations" / folder
+        folder = shipped if shipped.is_dir() else folder
     return Population(folder)
