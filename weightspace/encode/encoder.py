@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import final
 
 import torch
@@ -17,11 +18,13 @@ from weightspace.encode.cache import RowCache
 from weightspace.encode.latent import Latent
 from weightspace.encode.many import Progress, Source, encode_rows
 from weightspace.encode.network import Encoding, SweepConfig, SweepNetwork
+from weightspace.encode.predictor import Predictor
+from weightspace.encode.pretrained import find_encoder, load_encoder, save_encoder
 from weightspace.errors import EncoderError
 from weightspace.graph.axes import GRAPH_VERSION
 from weightspace.latents.table import LatentTable
 
-VERSION = 1
+VERSION = 2
 SEEDS = {"random-sweep": 0}
 
 
@@ -33,26 +36,46 @@ class Encoder:
         name: Of the encoder.
         network: It runs in the precision of its parameters: float64 makes a relabelling invisible to the last digit
             of the float32 vector.
+        predictor: Reads properties off vectors; None where nothing was learned.
+        run: Whether networks whose checkpoints say how are run on the probes, if the network has any.
     """
 
-    def __init__(self, name: str, network: SweepNetwork) -> None:
-        self.name, self.network = name, network.eval()
+    def __init__(
+        self, name: str, network: SweepNetwork, predictor: Predictor | None = None, *, run: bool = True
+    ) -> None:
+        self.name, self.network, self.predictor = name, network.eval(), predictor
+        self.run = run and bool(network.config.probes)
         self.architectures = Architectures()
-        self.id = f"{name}-{VERSION}-{_digest(network)}"
+        self.id = f"{name}-{VERSION}-{_digest(network)}" + ("" if self.run or not network.config.probes else "-unrun")
 
     @classmethod
-    def from_pretrained(cls, name: str = "random-sweep") -> Encoder:
-        """Return the encoder of this name.
+    def from_pretrained(cls, name: str = "random-sweep", *, run: bool = True) -> Encoder:
+        """Return an encoder by its name, or the one in a folder.
 
         `random-sweep` has learned nothing: its parameters are drawn from a fixed seed.
 
+        Args:
+            name: Of an encoder that ships, or a folder that `save` wrote.
+            run: Whether networks are run on learned inputs where their checkpoints say how; else weights alone count.
+
         Raises:
-            EncoderError: There is no encoder of this name.
+            EncoderError: There is no encoder of this name, or its files are damaged.
         """
-        if name not in SEEDS:
-            raise EncoderError(f"there is no encoder {name!r}; there is {', '.join(SEEDS)}.")
-        generator = Generator().manual_seed(SEEDS[name])
-        return cls(name, SweepNetwork(SweepConfig(), generator=generator).double())
+        if name in SEEDS:
+            generator = Generator().manual_seed(SEEDS[name])
+            return cls(name, SweepNetwork(SweepConfig(), generator=generator).double())
+        folder = find_encoder(name)
+        if folder is None:
+            raise EncoderError(f"there is no encoder {name!r}: pass a folder that holds one, or {', '.join(SEEDS)}.")
+        return cls(*load_encoder(folder), run=run)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the encoder to a folder, for `from_pretrained`.
+
+        Raises:
+            EncoderError: The folder holds an encoder already.
+        """
+        save_encoder(Path(folder), self.name, self.network, self.predictor)
 
     def encode(self, source: Source) -> Latent:
         """Return the latent of one checkpoint, or of the file it is in.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-
-Column = Callable[[pd.DataFrame], "np.ndarray | pd.Series"]
 
 
 @dataclass(frozen=True)
@@ -18,11 +17,13 @@ class Property:
     Args:
         column: Its column; a population without it does without the property.
         prepare: From column values to what is predicted.
+        restore: From a predicted number back to the column's unit.
         classes: Whether it is a name instead of a number.
     """
 
     column: str
     prepare: Callable[[pd.Series], pd.Series]
+    restore: Callable[[float], float] = float
     classes: bool = False
 
 
@@ -30,12 +31,24 @@ def _same(values: pd.Series) -> pd.Series:
     return values
 
 
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _epochs(value: float) -> float:
+    return math.expm1(min(value, 700.0))
+
+
+def _power(value: float) -> float:
+    return 10.0 ** min(max(value, -300.0), 300.0)
+
+
 PROPERTIES = {
-    "test_accuracy": Property("test_accuracy", _same),
+    "test_accuracy": Property("test_accuracy", _same, _share),
     "generalisation_gap": Property("generalisation_gap", _same),
-    "epoch": Property("epoch", np.log1p),
-    "learning_rate": Property("learning_rate", np.log10),
-    "train_fraction": Property("train_fraction", _same),
+    "epoch": Property("epoch", np.log1p, _epochs),
+    "learning_rate": Property("learning_rate", np.log10, _power),
+    "train_fraction": Property("train_fraction", _same, _share),
     "dataset": Property("dataset", lambda values: values.astype(str), classes=True),
     "activation": Property("activation", lambda values: values.astype(str), classes=True),
     "optimizer": Property("optimizer", lambda values: values.astype(str), classes=True),

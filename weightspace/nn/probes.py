@@ -18,6 +18,8 @@ CLASSES = 16
 BANKS = {"image": (12, 12), "row": (64,)}
 """Cosines a dimension, for inputs with channels and pixels, and for rows of numbers or coordinates."""
 COLOURS = 3
+RANKS = (1, 3)
+"""Dimensions that an input may have, without the batch."""
 
 
 class ProbeBank(nn.Module):

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from weightspace.encode.heads import PropertyHeads
+from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
+from weightspace.encode.predictor import Predictor
 from weightspace.execute.stack import run_stacked
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
@@ -50,11 +51,10 @@ class EncoderObjective(nn.Module):
         super().__init__()
         generator = Generator().manual_seed(config.seed)
         self.config, self.inputs = config, dict(corpus.inputs)
-        self.scales, self.spreads = corpus.scales(), corpus.spreads()
+        self.spreads = corpus.spreads()
         latent = config.sizes.latent
         self.encoder = SweepNetwork(config.sizes, generator=generator)
-        self.heads = PropertyHeads(latent, corpus.classes, generator=generator)
-        self.classes = {name: list(names) for name, names in corpus.classes.items()}
+        self.predictor = Predictor(latent, corpus.classes, corpus.scales(), generator=generator)
         widths = {
             g.dataset: len(self.inputs[g.dataset]) * _outputs(g)
             for g in corpus.groups["train"]
@@ -84,16 +84,16 @@ class EncoderObjective(nn.Module):
 
     def _properties(self, group: Group, places: Tensor, vector: Tensor) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
-        for told in self.heads(vector):
+        for told in self.predictor.heads(vector):
             for name, predicted in told.items():
                 if name not in group.targets:
                     continue
                 wanted = group.targets[name][places]
                 known = wanted.isfinite()
-                if name in self.classes:
+                if name in self.predictor.classes:
                     each = F.cross_entropy(predicted, wanted.nan_to_num().long(), reduction="none") / 4
                 else:
-                    (mean, spread), unit = self.scales[name], self.spreads[group.population][name]
+                    (mean, spread), unit = self.predictor.scales[name], self.spreads[group.population][name]
                     apart = predicted[:, 0] * spread + mean - wanted.nan_to_num()
                     each = F.smooth_l1_loss(apart / unit, torch.zeros_like(apart), reduction="none")
                 losses[name] = losses.get(name, each.new_zeros(())) + (each * known).sum() / known.sum().clamp_min(1)
@@ -105,14 +105,6 @@ class EncoderObjective(nn.Module):
             centred = answers - answers.mean(2, keepdim=True)
             wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
         return F.mse_loss(self.behaviour(vector, group.dataset), wanted.flatten(1))
-
-
-def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """Return answers `(models, inputs, outputs)` in single precision; on an accelerator networks run in bfloat16."""
-    if inputs.device.type != "cpu":
-        weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
-        inputs = inputs.bfloat16()
-    return run_stacked(module, weights, inputs).float()
 
 
 def contrast(a: Tensor, b: Tensor) -> Tensor:

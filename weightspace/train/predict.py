@@ -22,17 +22,12 @@ def predict(objective: EncoderObjective, group: Group, *, run: bool) -> tuple[Te
         run: Whether the networks are run on the probes.
     """
     objective.eval()
-    vectors, told = list[Tensor](), list[dict[str, Tensor]]()
+    vectors = list[Tensor]()
     for start in range(0, len(group), TOGETHER):
         weights = {name: tensor[start : start + TOGETHER].float() for name, tensor in group.weights.items()}
         vectors.append(objective.encode(group, weights, run=run))
-        told.append(objective.heads(vectors[-1])[1])
-    columns: dict[str, object] = {}
-    for name in told[0]:
-        values = torch.cat([each[name] for each in told]).cpu()
-        if name in objective.classes:
-            columns[name] = [objective.classes[name][i] for i in values.argmax(1).tolist()]
-        else:
-            mean, spread = objective.scales.get(name, (0.0, 1.0))
-            columns[name] = (values[:, 0] * spread + mean).numpy()
-    return torch.cat(vectors), pd.DataFrame(columns)
+    vector, columns = torch.cat(vectors), dict[str, object]()
+    for name, told in objective.predictor(vector).items():
+        names = objective.predictor.classes.get(name)
+        columns[name] = told.cpu().numpy() if names is None else [names[i] for i in told.argmax(1).tolist()]
+    return vector, pd.DataFrame(columns)

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import ZooError
-from weightspace.zoo.families import build_network
+from weightspace.graph.trace.capture import capture_program
+from weightspace.zoo.families import FAMILIES, build_network
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.manifest import MANIFEST, PLACES, filter_rows
 
@@ -157,7 +158,7 @@ class Population:
                 yield batch, self.stack(batch)
 
     def checkpoint(self, identity: str) -> Checkpoint:
-        """Return one checkpoint by its id.
+        """Return one checkpoint by its id; it carries its program where the population says how networks are built.
 
         Raises:
             ZooError: There is no such row, or its weights are missing or were altered.
@@ -166,7 +167,25 @@ class Population:
         if rows.empty:
             raise ZooError(f"{self.folder}: the manifest has no checkpoint {identity!r}.")
         tensors = {name: stacked[0] for name, stacked in self.stack(rows).items()}
-        return Checkpoint(tensors, source=f"{self.folder.name}:{identity}")
+        program = self.program(str(rows["architecture"].iloc[0]))
+        metadata = {} if program is None else {"architecture": program}
+        return Checkpoint(tensors, metadata, source=f"{self.folder.name}:{identity}")
+
+    def program(self, architecture: str) -> str | None:
+        """Return the program of one architecture, as `to_module` and `build_graph` read it from a checkpoint.
+
+        None where the population does not say how its networks are built.
+        """
+        known = self.architecture(architecture)
+        if "family" in known and architecture not in self._programs:
+            text = FAMILIES[known["family"]].data == "text"
+            example = torch.zeros(2, *known["signature"]["inputs"], dtype=torch.long if text else torch.float32)
+            self._programs[architecture] = capture_program(self.module(architecture), (example,)).to_json()
+        return self._programs.get(architecture)
+
+    @cached_property
+    def _programs(self) -> dict[str, str]:
+        return {}
 
     def module(self, architecture: str) -> nn.Module:
         """Return an untrained module of one architecture of this population.

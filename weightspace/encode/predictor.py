@@ -1,0 +1,147 @@
+"""Properties predicted from vectors, with how sure that is and whether the vector is like those learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from weightspace.encode.heads import PropertyHeads
+from weightspace.encode.properties import PROPERTIES
+
+LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What is predicted of one network.
+
+    Args:
+        values: A number or a name for each property.
+        intervals: Lowest and highest number that is likely, for each number.
+        choices: The names that are likely, for each property of names, likeliest first.
+        novelty: How unlike the networks learned from it is; above 1 the predictions mean little.
+    """
+
+    values: Mapping[str, float | str]
+    intervals: Mapping[str, tuple[float, float]]
+    choices: Mapping[str, tuple[str, ...]]
+    novelty: float
+
+
+@final
+class Predictor(nn.Module):
+    """Reads properties off vectors.
+
+    Intervals and choices hold the truth for `LEVEL` of networks like those calibrated on, which no weight was fitted
+    to (split conformal prediction). Novelty is the Mahalanobis distance from the vectors learned from, in units of
+    the 99th percentile of calibration networks.
+
+    Args:
+        latent: Width of the vector.
+        classes: Names of each property of names.
+        scales: Mean and deviation of each number.
+        generator: Draws the weights.
+
+    Source:
+        Vovk, Gammerman, Shafer (2005), "Algorithmic learning in a random world" (split conformal sets); Lee et al.
+        (2018), "A simple unified framework for detecting out-of-distribution samples" (Mahalanobis distance).
+    """
+
+    margins: Tensor
+    centre: Tensor
+    whitener: Tensor
+    farthest: Tensor
+
+    def __init__(
+        self,
+        latent: int,
+        classes: Mapping[str, list[str]],
+        scales: Mapping[str, tuple[float, float]],
+        *,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.classes = {name: list(names) for name, names in classes.items()}
+        self.scales = {name: (float(mean), float(spread)) for name, (mean, spread) in scales.items()}
+        self.heads = PropertyHeads(latent, self.classes, generator=generator)
+        self.names = [name for name in self.heads.widths if name in self.classes or name in self.scales]
+        self.register_buffer("margins", torch.full((len(self.names),), torch.inf))
+        self.register_buffer("centre", torch.zeros(latent))
+        self.register_buffer("whitener", torch.eye(latent))
+        self.register_buffer("farthest", torch.ones(()))
+
+    def forward(self, vector: Float[Tensor, "models latent"]) -> dict[str, Tensor]:
+        """Return each property: numbers `(models,)` in their own unit, or probabilities `(models, names)`."""
+        told = self.heads(vector)[1]
+        found = {}
+        for name in self.names:
+            if name in self.classes:
+                found[name] = told[name].softmax(1)
+            else:
+                mean, spread = self.scales[name]
+                found[name] = told[name][:, 0] * spread + mean
+        return found
+
+    def novelty(self, vector: Float[Tensor, "models latent"]) -> Float[Tensor, " models"]:
+        """Return how far vectors lie from those learned from; 1 is the 99th percentile of networks like them."""
+        return ((vector - self.centre) @ self.whitener).square().mean(1).sqrt() / self.farthest
+
+    @torch.no_grad()
+    def calibrate(self, learned: Tensor, held_out: Tensor, targets: Mapping[str, Tensor]) -> None:
+        """Set margins and novelty.
+
+        Args:
+            learned: Vectors of networks that were trained on, `(models, latent)`.
+            held_out: Vectors of networks of other runs.
+            targets: Of the latter; NaN where it is not known.
+        """
+        told = self(held_out)
+        for i, name in enumerate(self.names):
+            known = targets[name].isfinite() if name in targets else torch.zeros(len(held_out), dtype=torch.bool)
+            if known.any():
+                truth = targets[name][known]
+                if name in self.classes:
+                    apart = 1 - told[name][known].gather(1, truth.long()[:, None])[:, 0]
+                else:
+                    apart = (told[name][known] - truth).abs()
+                self.margins[i] = _conformal(apart)
+        self.centre.copy_(learned.mean(0))
+        values, directions = torch.linalg.eigh(torch.cov(learned.double().T))
+        floor = 1e-3 * values.mean()  # directions that hardly vary tell nothing but rounding
+        self.whitener.copy_(directions * (values.clamp_min(0) + floor).rsqrt())
+        self.farthest.fill_(1)
+        self.farthest.copy_(self.novelty(held_out).quantile(0.99))
+
+    @torch.no_grad()
+    def predict(self, vector: Float[Tensor, "models latent"]) -> list[Predictions]:
+        """Return what is predicted of each network."""
+        told, novelty = self(vector), self.novelty(vector).tolist()
+        return [self._one({name: t[i] for name, t in told.items()}, novelty[i]) for i in range(len(vector))]
+
+    def _one(self, told: Mapping[str, Tensor], novelty: float) -> Predictions:
+        values: dict[str, float | str] = {}
+        intervals, choices = dict[str, tuple[float, float]](), dict[str, tuple[str, ...]]()
+        for margin, name in zip(self.margins.tolist(), self.names, strict=True):
+            inverse = PROPERTIES[name].restore
+            if name in self.classes:
+                order = told[name].argsort(descending=True).tolist()
+                likely = [i for i in order if float(told[name][i]) >= 1 - margin] or order[:1]
+                choices[name] = tuple(self.classes[name][i] for i in likely)
+                values[name] = self.classes[name][order[0]]
+            else:
+                number = float(told[name])
+                values[name] = inverse(number)
+                intervals[name] = (inverse(number - margin), inverse(number + margin))
+        return Predictions(values, intervals, choices, novelty)
+
+
+def _conformal(apart: Tensor) -> float:
+    """The smallest distance that `LEVEL` of further networks stay within: of `n`, the `ceil((n + 1) LEVEL)`-th."""
+    rank = ceil((len(apart) + 1) * LEVEL)
+    return float(apart.sort().values[rank - 1]) if rank <= len(apart) else torch.inf
