@@ -59,13 +59,13 @@ class NaiveVisit:
         self.data, self.real, self.visited = data, Visit.forward, 0
         self.messages = Messages()
 
-    def __call__(self, visit: Visit, h, edge: Edge, matrix, *, about: About, direction: str):
+    def __call__(self, visit: Visit, h, edge: Edge, *, about: About, direction: str):
         if edge.source is None or edge.target is None:
-            return self.real(visit, h, edge, matrix, about=about, direction=direction)
+            return self.real(visit, h, edge, about=about, direction=direction)
         self.visited += 1
         near, far = (0, 1) if direction == "ahead" else (1, 0)
         m = self.rows(visit, h, edge, about, (near, far))
-        m = m * torch.where(about.rms > 0, 1 / about.rms, 0.0)
+        m = m * about.weights.inverse
         return visit._receive(h, edge.ends(direction)[1], m[None], about)
 
     def rows(self, visit: Visit, h, edge: Edge, about: About, ends: tuple[int, int]) -> Tensor:
@@ -89,7 +89,7 @@ class NaiveVisit:
             rows = store.edge_index[ends[1]] + looked_up(start, segment)
             x = visit.bare if source == NO_UNIT else root_mean_square(h[source][0])
             ahead, behind = (self.modulation(visit, store, axis_of, end, i) for i, end in enumerate(ends))
-            ahead = ahead + (about.context @ visit.kind).tanh()
+            ahead = ahead + about.gate
             channels, cosines = kernel_cosines(store.kernel)
             given = ahead, store.edge_attr.double() @ cosines, visit.message.mixer[:, channels].flatten(0, 1), behind
             total = total + self.messages(torch.stack([store.edge_index[ends[0]], rows]), x, given, rows=len(total))

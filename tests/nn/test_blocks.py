@@ -8,12 +8,12 @@ import torch
 from torch import Generator
 
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines, slot_cosines
-from weightspace.nn.message import KernelMessage
-from weightspace.nn.readout import Correlation
+from weightspace.nn.message import KernelMessage, small_waves
+from weightspace.nn.readout import Correlation, asinh
 from weightspace.nn.spectral import spectral_norm
 from weightspace.nn.statistics import tensor_statistics
 from weightspace.nn.tiles import as_matrix
-from weightspace.nn.units import standardise
+from weightspace.nn.units import root_mean_square, standardise
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -53,6 +53,15 @@ def test_the_spectral_norm_is_reached_from_below():
     assert 0.9 * largest < float(found[0]) <= largest * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("shape", [(1, 9, 1), (5, 3, 7), (21, 4, 1), (6, 6, 1)])
+def test_the_spectral_norm_from_products_of_rows_is_that_of_the_matrix(monkeypatch, shape):
+    weight = draw(2, *shape)
+    found = spectral_norm(weight, torch.float64)
+    assert not spectral_norm(torch.zeros_like(weight), torch.float64).any()
+    monkeypatch.setattr("weightspace.nn.spectral.GRAM", 0)
+    torch.testing.assert_close(found, spectral_norm(weight, torch.float64), rtol=1e-12, atol=0)
+
+
 def test_statistics_by_hand():
     weight = torch.tensor([[1.0, -1.0], [3.0, 1.0]], dtype=torch.float64)
     found, rms = tensor_statistics(weight[None, :, :, None], torch.float64)
@@ -75,7 +84,7 @@ def test_standardised_messages_have_mean_zero_and_mean_square_one_in_each_segmen
 
 def test_what_is_constant_up_to_rounding_becomes_nothing():
     m = torch.full((1, 7, 3), 1 / 3, dtype=torch.float64) * (1 + 1e-16 * draw(1, 7, 3))
-    told, _ = standardise(m, torch.full((1, 7), 1 / 7, dtype=torch.float64), torch.zeros(7, dtype=torch.long))
+    told, _ = standardise(m, None, None)
     assert told.abs().max() < 1e-6
 
 
@@ -88,6 +97,18 @@ def test_a_linear_message_is_its_equation():
     torch.testing.assert_close(found[0], expected)
     back = message.between(weight.T[None, :, :, None], h[None], kernel=(), back=True, split=None)
     torch.testing.assert_close(back, found)
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("outs", [2, 9])
+@pytest.mark.parametrize("kernel", [(), (3, 3)])
+def test_waves_at_hand_give_the_same_message(back, outs, kernel):
+    message = KernelMessage(4, generator=Generator().manual_seed(0)).double()
+    weight, h = draw(3, outs, 5, math.prod(kernel)), draw(3, outs if back else 5, 4, seed=1)
+    scale = draw(3, seed=2).abs()
+    found = message.across(small_waves(weight, kernel, scale), h, kernel=kernel, back=back)
+    whole = message.between(weight, h, kernel=kernel, back=back, split=None)
+    torch.testing.assert_close(found, whole * scale[:, None, None])
 
 
 def test_a_grouped_message_is_that_of_each_group_alone():
@@ -103,12 +124,34 @@ def test_a_grouped_message_is_that_of_each_group_alone():
 def test_correlation_sees_a_shuffle_at_every_width():
     correlation = Correlation(4, 8, generator=Generator().manual_seed(0)).double()
     for width in (16, 1024):
-        h, segment = draw(1, width, 4), torch.zeros(width, dtype=torch.long)
-        pool = torch.full((1, width), 1 / width, dtype=torch.float64)
-        order = torch.randperm(width, generator=Generator().manual_seed(0))
-        together, apart = (correlation(h, m, pool, segment) for m in (h, h[:, order]))
-        torch.testing.assert_close(correlation(h[:, order], h[:, order], pool, segment), together)
+        h, order = draw(1, width, 4), torch.randperm(width, generator=Generator().manual_seed(0))
+        together, apart = (asinh(correlation(h, m, None, None)) for m in (h, h[:, order]))
+        torch.testing.assert_close(asinh(correlation(h[:, order], h[:, order], None, None)), together)
         assert (together - apart).norm() > 1
+
+
+def test_slopes_written_by_hand_are_the_slopes():
+    for function in (root_mean_square, asinh, lambda m: standardise(m, None, None)):
+        assert torch.autograd.gradcheck(function, draw(2, 3, 4).requires_grad_())
+    nearly_constant = (1 + 1e-6 * draw(1, 5, 3)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: standardise(m, None, None), nearly_constant, eps=1e-9, rtol=1e-3)
+
+
+def test_one_segment_is_told_apart_like_many():
+    pool, segment = torch.full((1, 7), 1 / 7, dtype=torch.float64), torch.zeros(7, dtype=torch.long)
+    m = (draw(2, 7, 3) + 5).requires_grad_()
+    slopes = []
+    for told, mean in (standardise(m, None, None), standardise(m, pool, segment)):
+        (told * draw(2, 7, 3, seed=1)).sum().add(mean.square().sum()).backward()
+        slopes.append((told.detach(), mean.detach(), m.grad))
+        m.grad = None
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_inverse_hyperbolic_sine_is_that_of_the_library():
+    x = torch.tensor([0.0, -0.0, 1e-30, -1e-4, 0.3, -7.0, 1e8], dtype=torch.float64)
+    torch.testing.assert_close(asinh(x), x.asinh(), rtol=1e-14, atol=0)
 
 
 def test_a_tensorflow_kernel_becomes_the_same_matrix():

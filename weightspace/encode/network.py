@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.functional import silu
 
-from weightspace.encode.plan import SIZES, Edge, Plan
-from weightspace.encode.states import ROLES, AxisStates
+from weightspace.encode.plan import SIZES, Plan
+from weightspace.encode.states import ROLES, AxisStates, UnitStates
 from weightspace.encode.visit import About, Visit
+from weightspace.encode.weights import Weights, measure_weights, ready_weights
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
 from weightspace.nn.probes import ProbeBank, ProbeReadout
-from weightspace.nn.readout import Fingerprint, ReadOut, moments
+from weightspace.nn.readout import Fingerprint, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
-from weightspace.nn.statistics import RELATIVE, STATISTICS, tensor_statistics
+from weightspace.nn.statistics import RELATIVE, STATISTICS, describe
 from weightspace.nn.tiles import as_matrix
 
-TOGETHER = 1 << 16
 EMPHASIS = {
     "sizes": 0.55,
     "blocks": 0.55,
@@ -124,71 +125,60 @@ class SweepNetwork(nn.Module):
             answers: What the networks answer to `probes`, `(models, probes, outputs)`; None where they are not run.
         """
         matrices = {e.tensor: as_matrix(weights[e.tensor], e.order, e.sizes) for e in plan.edges}
-        contexts, scales, features = self._statistics(plan, matrices)
-        models = len(next(iter(scales.values())))
-        h = self.states.start(plan, models)
+        measures = measure_weights(plan, matrices, self.scale.dtype)
+        known, rms = describe(measures, tuple(edge.sizes for edge in plan.edges))
+        contexts = self._contexts(plan, known)
+        features = (torch.cat([known, contexts], 2) @ self.shape + self.phase).sin()
+        h = self.states.start(plan)
         if answers is not None:
             self._answer(plan, h, answers)
-        heard: dict[str, list[Tensor]] = {edge.tensor: [] for edge in plan.edges}
-        for direction in ("ahead", "back"):
-            for edge in plan.edges if direction == "ahead" else reversed(plan.edges):
-                name = edge.tensor
-                known = matrices[name], scales[name], contexts[name]
-                heard[name].append(self._hear(h, plan, edge, known, direction))
-        said = {name: torch.cat(both, 1) for name, both in heard.items()}
-        stages, together = self._stages(plan, features, said)
+        ready = ready_weights(plan, matrices, rms)
+        said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
+        means = on(plan.owners, said)
+        heard = means @ said
+        stages = torch.cat([means @ features, heard], 2) @ self.stage
+        together = heard / means.square().sum(1, keepdim=True).sqrt()  # the sum over the square root of how many
         parts = self._parts(plan, h, (features, together, stages))
         if self.config.probes:
-            parts.append(self.answers.absent.expand(models, -1) if answers is None else self.answers(answers))
-        return Encoding(self.head(parts), h, stages)
+            parts.append(self.answers.absent.expand(len(rms), -1) if answers is None else self.answers(answers))
+        return Encoding(self.head(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages)
 
-    def _answer(self, plan: Plan, h: dict[str, Tensor], answers: Tensor) -> None:
+    def _answer(self, plan: Plan, h: UnitStates, answers: Tensor) -> None:
         """Let output units know what they answer."""
         for name, axis in plan.axes.items():
             if axis.role == "output" and plan.counts[name] == answers.shape[2]:
                 h[name] = h[name] + self.answers.states(answers)
 
-    def _hear(self, h: dict, plan: Plan, edge: Edge, known: tuple[Tensor, Tensor, Tensor], direction: str) -> Tensor:
-        """Visit one block, updating `h`; what a block without units says is nothing."""
-        matrix, rms, context = known
-        if edge.target is None and edge.source is None:
-            return context.new_zeros(len(context), self.config.pairs + self.config.width)
-        _, far = edge.ends(direction)
-        about = About(rms, context, self.states.above(h, plan, far))
-        heard = self.visits[direction](h, edge, matrix, about=about, direction=direction)
-        self.states.share(h, plan, far)
-        return heard
+    def _contexts(self, plan: Plan, known: Tensor) -> Float[Tensor, "models edges context"]:
+        """What each block says about itself: statistics and kind, and the operations of its stage."""
+        kinds = self.kinds(tuple((edge.kind,) for edge in plan.edges))
+        operations = self.operations(tuple(stage.ops for stage in plan.stages for _ in stage.edges))
+        return torch.cat([known[..., :RELATIVE] @ self.scale + kinds, operations.expand(len(known), -1, -1)], 2)
 
-    def _statistics(self, plan: Plan, matrices: dict[str, Tensor]) -> tuple[dict, dict, dict]:
-        found = _statistics_of(plan, matrices, self.scale.dtype)
-        contexts, features = {}, {}
-        for stage in plan.stages:
-            ops = self.operations(stage.ops)
-            for edge in stage.edges:
-                known, rms = found[edge.tensor]
-                context = torch.cat(
-                    [known[:, :RELATIVE] @ self.scale + self.kinds((edge.kind,)), ops.expand(len(rms), -1)], 1
-                )
-                contexts[edge.tensor] = context
-                features[edge.tensor] = (torch.cat([known, context], 1) @ self.shape + self.phase).sin()
-        return contexts, {name: rms for name, (_, rms) in found.items()}, features
+    def _sweep(
+        self, h: UnitStates, plan: Plan, ready: list[Weights], contexts: Tensor, direction: str
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Visit every block, updating `h`; what is heard comes in the order of the plan."""
+        visit = self.visits[direction]
+        assert isinstance(visit, Visit)
+        blocks = list(zip(plan.edges, ready, *visit.gates(contexts), strict=True))
+        heard = []
+        for edge, weights, gate, said in blocks if direction == "ahead" else reversed(blocks):
+            if edge.target is None and edge.source is None:
+                pairs, width = (contexts.new_zeros(len(contexts), 1, n) for n in (self.config.pairs, self.config.width))
+                heard.append((pairs, width))
+                continue
+            _, far = edge.ends(direction)
+            about = About(weights, gate, said, self.states.above(h, plan, far))
+            heard.append(visit(h, edge, about=about, direction=direction))
+            self.states.share(h, plan, far)
+        return heard if direction == "ahead" else heard[::-1]
 
-    def _stages(self, plan: Plan, features: dict, said: dict) -> tuple[Tensor, Tensor]:
-        """Latents of the stages, and what their blocks said together, both `(models, stages, width)`."""
-        means, sums = [], []
-        for stage in plan.stages:
-            names = [edge.tensor for edge in stage.edges]
-            known, heard = (torch.stack([found[name] for name in names]) for found in (features, said))
-            means.append(torch.cat([known.mean(0), heard.mean(0)], 1))
-            sums.append(heard.sum(0) / math.sqrt(len(names)))
-        return torch.stack(means, 1) @ self.stage, torch.stack(sums, 1)
-
-    def _parts(self, plan: Plan, h: dict, read: tuple[dict, Tensor, Tensor]) -> list[Tensor]:
+    def _parts(self, plan: Plan, h: UnitStates, read: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
         """What the vector is made of, in the order of `EMPHASIS`."""
         features, heard, stages = read
-        blocks = moments(torch.stack([features[edge.tensor] for edge in plan.edges], 1))
         sizes = stages.new_tensor(plan.sizes).expand(len(stages), -1)
-        parts = [sizes, blocks, moments(stages), self.states.pooled(plan, h, len(stages))]
+        parts = [sizes, moments(features), moments(stages), self.states.pooled(plan, h, len(stages))]
         if self.config.waves:
             parts.insert(2, self.fingerprint(heard))
         if self.config.depths:
@@ -208,18 +198,16 @@ class SweepNetwork(nn.Module):
         return {name: width for name, width in widths.items() if width}
 
 
-def _statistics_of(plan: Plan, matrices: dict[str, Tensor], dtype: torch.dtype) -> dict[str, tuple[Tensor, Tensor]]:
-    """Statistics and root mean square of every tensor; small ones of one shape are taken together."""
-    alike: dict[tuple[object, ...], list[Edge]] = {}
-    for edge in plan.edges:
-        matrix = matrices[edge.tensor]
-        alone = matrix.numel() > TOGETHER or edge.split is not None
-        alike.setdefault((edge.tensor,) if alone else (edge.sizes, matrix.dtype), []).append(edge)
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    for edges in alike.values():
-        names = [edge.tensor for edge in edges]
-        stacked = matrices[names[0]] if len(names) == 1 else torch.cat([matrices[n] for n in names])
-        known, rms = tensor_statistics(stacked, dtype, edges[0].split)
-        models = len(matrices[names[0]])
-        found |= dict(zip(names, zip(known.split(models), rms.split(models), strict=True), strict=True))
-    return found
+def _said(heard: list[tuple[Tensor, Tensor]]) -> Float[Tensor, "models edges said"]:
+    """What the segments of each edge said, added up and divided by the square root of how many they are."""
+    counts = tuple(mean.shape[1] for _, mean in heard)
+    each = [torch.cat(parts, 1) for parts in zip(*heard, strict=True)]
+    told = asinh(torch.cat(each, 2))
+    return told if max(counts) == 1 else on(_sums(counts), told) @ told
+
+
+@lru_cache(maxsize=1024)
+def _sums(counts: tuple[int, ...]) -> Float[Tensor, "edges segments"]:
+    counted = torch.tensor(counts)
+    owner = torch.arange(len(counts)).repeat_interleave(counted)
+    return torch.nn.functional.one_hot(owner).double().T / counted.double().sqrt()[:, None]

@@ -86,6 +86,13 @@ class Plan:
         return tuple(edge for stage in self.stages for edge in stage.edges)
 
     @cached_property
+    def owners(self) -> Tensor:
+        """Mean over the edges of each stage, `(stages, edges)`."""
+        owner = [i for i, stage in enumerate(self.stages) for _ in stage.edges]
+        hot = torch.nn.functional.one_hot(torch.tensor(owner)).double().T
+        return hot / hot.sum(1, keepdim=True)
+
+    @cached_property
     def sizes(self) -> tuple[float, ...]:
         """`SIZES` logarithms to base 2: weights, of the largest block, blocks, matrices, vectors, kernels."""
         numbers = [prod(e.sizes) for e in self.edges]

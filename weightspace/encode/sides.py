@@ -52,6 +52,11 @@ class Side:
     merged: Gather
 
     @cached_property
+    def single(self) -> bool:
+        """Whether all rows are of one segment."""
+        return not self.segment.any()
+
+    @cached_property
     def pool(self) -> Tensor:
         """Mean over the rows of each segment, `(segments, rows)`."""
         hot = torch.nn.functional.one_hot(self.segment).double().T

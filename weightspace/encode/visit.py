@@ -10,26 +10,30 @@ from torch import Generator, Tensor, nn
 
 from weightspace.encode.plan import Edge
 from weightspace.encode.sides import ORDINALS, SLOT_CHANNELS, Side
+from weightspace.encode.states import UnitStates, joined
+from weightspace.encode.weights import Weights
 from weightspace.nn.constants import on
 from weightspace.nn.message import KernelMessage
 from weightspace.nn.readout import GAIN, Correlation
 from weightspace.nn.seeded import draw
-from weightspace.nn.units import UnitUpdate, root_mean_square, standardise
+from weightspace.nn.units import UnitUpdate, standardise
 
 
 @dataclass(frozen=True, eq=False)
 class About:
-    """What a visit knows beside the weights.
+    """What a visit knows of a block.
 
     Args:
-        rms: Root mean square of the block, `(models,)`.
-        context: Kind, operations and statistics, `(models, context)`.
-        parents: State of the parent of each unit that is told, `(models, units, width)`, zeros where there is none;
-            None where no unit has one.
+        weights: The block's.
+        gate: What it says about itself to the states that are read, `(models, width)`.
+        said: What it says about itself to the states that are changed, `(models, 2 * width)`.
+        parents: State of the parent of each unit that is told, `(models, units, width)`, of root mean square one, zeros
+            where there is none; None where no unit has one.
     """
 
-    rms: Tensor
-    context: Tensor
+    weights: Weights
+    gate: Tensor
+    said: Tensor
     parents: Tensor | None
 
 
@@ -53,32 +57,32 @@ class Visit(nn.Module):
         self.correlation = Correlation(width, pairs, generator=generator)
         self.update = UnitUpdate(width, context, generator=generator)
 
+    def gates(self, contexts: Float[Tensor, "models blocks context"]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return `About.gate` and `About.said` of each block."""
+        gates, said = (contexts @ self.kind).tanh(), contexts @ self.update.context
+        return list(gates.unbind(1)), list(said.unbind(1))
+
     def forward(
-        self, h: dict[str, Tensor], edge: Edge, matrix: Tensor, *, about: About, direction: str
-    ) -> Float[Tensor, "models said"]:
+        self, h: UnitStates, edge: Edge, *, about: About, direction: str
+    ) -> tuple[Float[Tensor, "models segments pairs"], Float[Tensor, "models segments width"]]:
         """Update `h` in place (the mapping, never a tensor) and return what the message said.
 
         Args:
             h: States by axis.
             edge: The block.
-            matrix: Its weights, `(models, out, in, taps)`.
-            about: What else is known.
+            about: What is known of it.
             direction: `ahead` or `back`.
         """
         near, far = edge.ends(direction)
-        x = self._positions(h, near, about.context)
-        if edge.source is None or edge.target is None:
-            m = self.message.within(matrix, x, kernel=edge.kernel)
-        else:
-            m = self.message.between(matrix, x, kernel=edge.kernel, back=direction == "back", split=edge.split)
-            m = m * torch.where(about.rms > 0, 1 / about.rms, 0.0)[:, None, None]
+        x = self._positions(h, near, about.gate)
+        m = about.weights.message(self.message, edge, x, back=direction == "back")
         return self._receive(h, far, far.rows(m * self._modulation(far, 1)), about)
 
-    def _positions(self, h: dict[str, Tensor], side: Side, context: Tensor) -> Tensor:
-        states = root_mean_square(torch.cat([h[name] for name in side.axes], 1))
+    def _positions(self, h: UnitStates, side: Side, gate: Tensor) -> Tensor:
+        states = joined([h.even(name) for name in side.axes])
         if side.bare:
             states = torch.cat([states, self.bare.expand(len(states), 1, -1)], 1)
-        return side.positions(states) * (self._modulation(side, 0) + (context @ self.kind).tanh()[:, None])
+        return side.positions(states) * (self._modulation(side, 0) + gate[:, None])
 
     def _modulation(self, side: Side, end: int) -> Float[Tensor, "positions width"]:
         if side.plain:
@@ -86,14 +90,14 @@ class Visit(nn.Module):
         ordinals, slots = on(side.ordinal, self.bare), on(side.slots, self.bare)
         return 1 + self.ordinals[end][ordinals] + slots @ self.slots[end]
 
-    def _receive(self, h: dict[str, Tensor], side: Side, m: Tensor, about: About) -> Tensor:
-        segment, pool = on(side.segment, m), on(side.pool, m)
-        before = torch.cat([h[name] for name in side.axes], 1)
-        rows = side.units(before)
+    def _receive(self, h: UnitStates, side: Side, m: Tensor, about: About) -> tuple[Tensor, Tensor]:
+        pool, segment = (None, None) if side.single else (on(side.pool, m), on(side.segment, m))
+        before = joined([h[name] for name in side.axes])
         told, mean = standardise(m, pool, segment)
-        correlation = self.correlation(rows, told, pool, segment)
+        correlation = self.correlation(side.units(before), told, pool, segment)
+        even = side.units(joined([h.even(name) for name in side.axes]))
         parents = None if about.parents is None else side.units(about.parents)
-        change = self.update(rows, told, parents, about.context)
-        after = before + side.merged(change)
-        h.update(zip(side.axes, after.split(side.counts, 1), strict=True))
-        return torch.cat([correlation, (GAIN * mean).asinh().sum(1) / len(pool) ** 0.5], 1)
+        after = before + side.merged(self.update(even, told, parents, about.said))
+        for name, state in zip(side.axes, after.split(side.counts, 1), strict=True):
+            h[name] = state
+        return correlation, GAIN * mean

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from weightspace.nn.constants import on
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import group_tiles, tiles
@@ -32,8 +33,12 @@ class KernelMessage(nn.Module):
 
     def mix(self, h: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels units width"]:
         """Return `h A_c` and `h B_c`, one after the other."""
+        return h[:, None] @ self.mixers(kernel)
+
+    def mixers(self, kernel: tuple[int, ...]) -> Float[Tensor, "waves width width"]:
+        """Return the `A_c` and then the `B_c` of a kernel's channels."""
         channels, _ = kernel_cosines(kernel)
-        return h[:, None] @ self.mixer[:, channels].flatten(0, 1)
+        return self.mixer.index_select(1, on(_places(tuple(channels)), self.mixer)).flatten(0, 1)
 
     def between(
         self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], back: bool, split: tuple[str, Tensor] | None
@@ -71,24 +76,72 @@ class KernelMessage(nn.Module):
             parts.append(_told(stack, a[:, :, groups], b[:, :, groups], back) / stack.shape[-2 if back else -1])
         return torch.cat(parts, 1).flatten(1, 2)
 
-    def within(self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...]) -> Float[Tensor, "models positions width"]:
+    def across(
+        self, waves: Float[Tensor, "models outs ins waves"], h: Tensor, *, kernel: tuple[int, ...], back: bool
+    ) -> Float[Tensor, "models positions width"]:
+        """Return what `between` does, of a block whose `small_waves` are at hand: one large product of each kind.
+
+        States are mixed on the side that has fewer positions: before the product with `W_c` or after.
+        """
+        stack = waves.transpose(1, 2) if back else waves
+        far, near = stack.shape[1:3]
+        mixer = self.mixers(kernel)
+        if near <= far:
+            mixed = h @ mixer.transpose(0, 1).flatten(1)
+            told = stack.flatten(2) @ mixed.view(len(h), -1, h.shape[2])
+        else:
+            found = stack.transpose(2, 3).flatten(1, 2) @ h
+            told = found.view(len(h), far, -1) @ mixer.flatten(0, 1)
+        return told / near
+
+    def within(
+        self, waves: Float[Tensor, "models positions waves"], h: Tensor, *, kernel: tuple[int, ...]
+    ) -> Float[Tensor, "models positions width"]:
         """Return the messages of weights that sit on one side: each position's own weights times its own state.
 
-        The weights are centred over the positions and divided by their deviation first: gains all close to one say
-        what they say by how they differ. Their common value is in the block's statistics.
-
         Args:
-            weight: `(models, positions, 1, taps)`.
+            waves: See `own_waves`.
             h: `(models, positions, width)`.
-            kernel: Sizes whose product is `taps`.
+            kernel: As for `own_waves`.
         """
-        _, cosines = kernel_cosines(kernel)
-        stack = weight[:, :, 0].to(h.dtype) @ cosines.to(h)
-        if stack.shape[1] > 1:
-            pool = stack.new_full((1, stack.shape[1]), 1 / stack.shape[1])
-            stack, _ = standardise(stack, pool, torch.zeros(stack.shape[1], dtype=torch.long, device=stack.device))
-        stack = torch.cat([stack, stack.abs()], 2).transpose(1, 2)
-        return torch.einsum("mcp,mcpw->mpw", stack, self.mix(h, kernel) + self.own)
+        mixed = (waves[..., None] * h[:, :, None]).flatten(2) @ self.mixers(kernel).flatten(0, 1)
+        return mixed + waves.sum(2, keepdim=True) * self.own
+
+
+def small_waves(weight: Float[Tensor, "models outs ins taps"], kernel: tuple[int, ...], scale: Tensor) -> Tensor:
+    """Return `W_c` and `|W_c|`, `(models, outs, ins, 2 * channels)`, of `scale` times the weights.
+
+    Args:
+        weight: Any float dtype.
+        kernel: Sizes whose product is `taps`.
+        scale: `(models,)`, in the dtype to compute in.
+    """
+    waves = _waves(weight.to(scale.dtype), kernel) * scale[:, None, None, None]
+    return torch.cat([waves, waves.abs()], 3)
+
+
+def own_waves(
+    weight: Float[Tensor, "models positions one taps"], kernel: tuple[int, ...], dtype: torch.dtype
+) -> Float[Tensor, "models positions waves"]:
+    """Return the same of weights that sit on one side, told apart.
+
+    They are centred over the positions and divided by their deviation first: gains all close to one say what they say
+    by how they differ. Their common value is in the block's statistics.
+    """
+    waves = _waves(weight[:, :, 0].to(dtype), kernel)
+    if waves.shape[1] > 1:
+        waves, _ = standardise(waves, None, None)
+    return torch.cat([waves, waves.abs()], 2)
+
+
+def _waves(weight: Tensor, kernel: tuple[int, ...]) -> Tensor:
+    _, cosines = kernel_cosines(kernel)
+    return weight if len(cosines) == 1 else weight @ on(cosines, weight)
+
+
+@lru_cache(maxsize=256)
+def _places(channels: tuple[int, ...]) -> Tensor:
+    return torch.tensor(channels)
 
 
 def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels *groups outs ins"]:
@@ -96,7 +149,7 @@ def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models 
     _, cosines = kernel_cosines(kernel)
     if len(cosines) == 1:
         return weight.movedim(-1, 1)
-    waves = cosines.to(weight).T.contiguous()  # a transposed small factor costs the product twenty times its speed
+    waves = on(cosines, weight).T.contiguous()  # a transposed small factor costs the product twenty times its speed
     return (waves @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
 
 

@@ -26,13 +26,16 @@ class WordTable(nn.Module):
         super().__init__()
         self.table = draw(rows, width, generator=generator, scale=1.0)
 
-    def forward(self, words: tuple[str, ...]) -> Float[Tensor, " width"]:
-        """Return the mean vector of the words; zeros for none."""
-        if not words:
-            return torch.zeros_like(self.table[0])
-        return self.table[on(_places(words, len(self.table)), self.table)].mean(0)
+    def forward(self, lists: tuple[tuple[str, ...], ...]) -> Float[Tensor, "lists width"]:
+        """Return the mean vector of the words of each list; zeros for an empty one."""
+        return on(_shares(lists, len(self.table)), self.table) @ self.table
 
 
 @lru_cache(maxsize=1024)
-def _places(words: tuple[str, ...], rows: int) -> Tensor:
-    return torch.tensor([crc32(word.encode()) % rows for word in words])
+def _shares(lists: tuple[tuple[str, ...], ...], rows: int) -> Float[Tensor, "lists rows"]:
+    """How much each row of the table counts in the mean of each list."""
+    shares = torch.zeros(len(lists), rows, dtype=torch.float64)
+    for share, words in zip(shares, lists, strict=True):
+        for word in words:
+            share[crc32(word.encode()) % rows] += 1 / len(words)
+    return shares

@@ -9,6 +9,8 @@ from torch import Tensor
 from weightspace.nn.tiles import group_tiles, tiles
 
 ITERATIONS = 6
+GRAM = 96
+"""Length of the shorter side up to which its Gram matrix costs less than products with the matrix itself."""
 
 
 def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype) -> Float[Tensor, " models"]:
@@ -16,6 +18,9 @@ def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dt
 
     The start is the columns' norms, which a reordering of units reorders alike, so the result never depends on it.
     """
+    sides = weight.shape[1], weight.shape[2] * weight.shape[3]
+    if min(sides) <= GRAM:
+        return _from_gram(weight.to(dtype).flatten(2))
     x = torch.stack([(tile.weight**2).sum(1) for tile in tiles(weight, dtype, cut=1)]).sum(0).flatten(1).sqrt()
     value = torch.zeros(len(weight), dtype=dtype, device=weight.device)
     for _ in range(ITERATIONS):
@@ -27,6 +32,25 @@ def spectral_norm(weight: Float[Tensor, "models outs ins taps"], dtype: torch.dt
         value = (x * y).sum(1).clamp_min(0).sqrt()
         x = y
     return value
+
+
+def _from_gram(matrix: Float[Tensor, "models outs ins"]) -> Float[Tensor, " models"]:
+    """The same from the products of the rows, or of the columns if they are fewer, with each other.
+
+    With `G` their Gram matrix over its trace, `G^4` takes two products.
+    """
+    assert ITERATIONS == 6, "five steps lead to the vector whose image is measured"
+    x, wide = matrix.square().sum(1).sqrt()[:, :, None], matrix.shape[1] < matrix.shape[2]
+    gram = matrix @ matrix.mT if wide else matrix.mT @ matrix
+    tiny = torch.finfo(matrix.dtype).tiny
+    trace = gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(tiny)
+    gram = gram / trace[:, None, None]
+    x = matrix @ x if wide else gram @ x
+    x = gram.matrix_power(4) @ x
+    x = x / x.norm(dim=1, keepdim=True).clamp_min(tiny)
+    y = gram @ x
+    along = (x * y).sum((1, 2)).clamp_min(0)
+    return (trace * ((y * y).sum((1, 2)) / along.clamp_min(tiny) if wide else along)).sqrt()
 
 
 def largest_of_groups(

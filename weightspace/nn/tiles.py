@@ -64,6 +64,11 @@ class Tile:
         return compute(weight), weight
 
 
+def few_models(weight: Float[Tensor, "models outs ins taps"]) -> tuple[Tensor, ...]:
+    """Return a stack of small tensors in parts of about a tile."""
+    return weight.split(max(1, STACK // weight[0].numel()))
+
+
 def cut_of(weight: Float[Tensor, "models outs ins taps"]) -> int:
     """Return the dimension, 1 or 2, to cut along so that a tile lies together in memory."""
     return 2 if weight.shape[2] > 1 and weight.stride(2) > weight.stride(1) else 1

@@ -1,0 +1,81 @@
+"""The weights of a plan as its sweeps read them: measured, scaled, and as waves where they are small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightspace.encode.plan import Edge, Plan
+from weightspace.nn.message import KernelMessage, own_waves, small_waves
+from weightspace.nn.statistics import measure
+from weightspace.nn.tiles import is_streamed
+
+TOGETHER = 1 << 16
+HELD = 1 << 25
+"""Numbers of tensors of one shape that are measured together, and of all small tensors whose waves are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """One block's.
+
+    Args:
+        matrix: `(models, outs, ins, taps)` as stored.
+        inverse: One over the root mean square, `(models,)`; 0 for zeros.
+        waves: See `small_waves` and `own_waves`; None where they are made for each message, tile by tile.
+    """
+
+    matrix: Tensor
+    inverse: Tensor
+    waves: Tensor | None
+
+    def message(self, message: KernelMessage, edge: Edge, x: Tensor, *, back: bool) -> Tensor:
+        """Return the messages from the states `x` of one side's positions to the other's."""
+        if edge.source is None or edge.target is None:
+            waves = own_waves(self.matrix, edge.kernel, x.dtype) if self.waves is None else self.waves
+            return message.within(waves, x, kernel=edge.kernel)
+        if self.waves is not None:
+            return message.across(self.waves, x, kernel=edge.kernel, back=back)
+        m = message.between(self.matrix, x, kernel=edge.kernel, back=back, split=edge.split)
+        return m * self.inverse[:, None, None]
+
+
+def ready_weights(plan: Plan, matrices: Mapping[str, Tensor], rms: Float[Tensor, "models edges"]) -> list[Weights]:
+    """Return the weights of each edge; waves of small blocks are computed once if all of them fit."""
+    inverses = torch.where(rms > 0, 1 / rms, 0.0).unbind(1)
+    small = {e.tensor for e in plan.edges if e.split is None and not is_streamed(matrices[e.tensor])}
+    kept = small if sum(matrices[name].numel() for name in small) <= HELD else set()
+    found = []
+    for edge, inverse in zip(plan.edges, inverses, strict=True):
+        matrix = matrices[edge.tensor]
+        waves = _waves(edge, matrix, inverse) if edge.tensor in kept else None
+        found.append(Weights(matrix, inverse, waves))
+    return found
+
+
+def _waves(edge: Edge, matrix: Tensor, inverse: Tensor) -> Tensor:
+    if edge.source is None or edge.target is None:
+        return own_waves(matrix, edge.kernel, inverse.dtype)
+    return small_waves(matrix, edge.kernel, inverse)
+
+
+def measure_weights(
+    plan: Plan, matrices: Mapping[str, Tensor], dtype: torch.dtype
+) -> Float[Tensor, "models edges measures"]:
+    """Return the measures of every tensor; small ones of one shape are taken together."""
+    alike: dict[tuple[object, ...], list[Edge]] = {}
+    for edge in plan.edges:
+        alone = prod(edge.sizes) > TOGETHER or edge.split is not None
+        key = (edge.tensor,) if alone else (edge.sizes, matrices[edge.tensor].dtype)
+        alike.setdefault(key, []).append(edge)
+    found: dict[str, Tensor] = {}
+    for edges in alike.values():
+        parts = [matrices[edge.tensor] for edge in edges]
+        measures = measure(parts[0] if len(parts) == 1 else torch.cat(parts), dtype, edges[0].split)
+        found |= zip((edge.tensor for edge in edges), measures.split(len(parts[0])), strict=True)
+    return torch.stack([found[edge.tensor] for edge in plan.edges], 1)
