@@ -1,0 +1,52 @@
+"""Our encoder of the sizes that are trained, as a module that takes a `Batch`; for timing, not a peer by itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import final
+
+import torch
+from torch import Generator, Tensor, nn
+
+from benchmarks.encoder.data import Batch, Group, Networks
+from weightspace.encode.answers import run_networks
+from weightspace.encode.network import SweepNetwork
+from weightspace.encode.plan import Plan, compile_plan
+from weightspace.graph.trace import trace_graph
+from weightspace.train.config import LEARNED
+
+
+@final
+class SweepNet(nn.Module):
+    """Vectors of networks, by their weights alone or with what they answer to the probes.
+
+    Args:
+        train: Networks; each of their architectures is traced.
+        outputs: Not looked at: what comes back is the vector.
+        run: Whether networks are run on the probes.
+    """
+
+    def __init__(self, train: Networks, outputs: int, *, run: bool = False):
+        super().__init__()
+        self.encoder = SweepNetwork(LEARNED, generator=Generator().manual_seed(0))
+        self.run, self._known = run, dict[str, tuple[nn.Module, Plan]]()
+        for group in train.groups:
+            architecture = group.architecture
+            module = architecture.module().requires_grad_(False)
+            graph = trace_graph(module, (torch.zeros(2, *architecture.signature.inputs),))
+            self._known[architecture.identity] = module, compile_plan(graph)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return vectors `(networks, latent)`."""
+        return torch.cat([self._encode(group) for group in batch.groups])
+
+    def _encode(self, group: Group) -> Tensor:
+        module, plan = self._known[group.architecture.identity]
+        answers = None
+        if self.run:
+            probes = self.encoder.probes(group.architecture.signature.inputs)
+            answers = run_networks(module.to(probes.device), group.weights, probes)
+        return self.encoder(plan, group.weights, answers).vector
+
+
+SUBJECTS = {"encoder": SweepNet, "encoder+probes": partial(SweepNet, run=True)}
