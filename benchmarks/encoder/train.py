@@ -3,7 +3,7 @@
     python -m benchmarks.encoder.train POPULATION ... --out OUT --data-dir DATA --device cuda --seconds 150
 
 The number of updates is set so that training takes about `--seconds`, measured over the first updates. Every figure is
-of held-out runs (the part `test`), with networks run on the probes and without. OUT gets `train.json`, `encoder.pt`.
+of held-out runs (the part `test`), with networks run on the probes and without. OUT gets `train.json` and `encoder/`.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from weightspace import zoo
 from weightspace.encode.properties import PROPERTIES
 from weightspace.train.config import LEARNED, TrainConfig
 from weightspace.train.data import Corpus, load_corpus
+from weightspace.train.finish import finish
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
 
@@ -113,8 +114,8 @@ def main() -> None:
             print(f"{step}/{steps} {time.perf_counter() - start:.0f} s {said}", flush=True)
 
     training.run(report=tell)
-    torch.save({"config": asdict(config), "objective": training.objective.state_dict()}, out / "encoder.pt")
     rows = [row for run in (True, False) for row in measure(training, args.part, run)]
+    finish(training).save(out / "encoder")
     (out / "train.json").write_text(json.dumps({"config": asdict(config), "scores": rows}, indent=1))
     print_table(rows)
 

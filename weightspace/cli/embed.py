@@ -39,6 +39,27 @@ class Existing:
 _FRESH = Existing()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class How:
+    """How checkpoints are read and encoded.
+
+    Args:
+        encoder: Name of an encoder that ships, or its folder.
+        weights_only: Never run a network on the encoder's probes, even where its file says how.
+        predict: Add columns of predicted properties with intervals, and how unlike the networks learned from it is.
+        trust: Let plain values stand for reviewed harmless classes in a pickle; nothing is run either way.
+    """
+
+    encoder: str = "random-sweep"
+    weights_only: bool = False
+    predict: bool = False
+    trust: bool = False
+
+
+_PLAIN = How()
+
+
 def embed(
     paths: Inputs,
     /,
@@ -46,7 +67,7 @@ def embed(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     neighbours: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     existing: Existing = _FRESH,
-    trust: bool = False,
+    how: How = _PLAIN,
     json: bool = False,
 ) -> int:
     """Write one latent a checkpoint into a Parquet table, and say how much of each was understood.
@@ -59,13 +80,13 @@ def embed(
         output: The Parquet file to write: id, path, sha256, weights, understood, free_units, vector, error.
         neighbours: Also print so many nearest others of each checkpoint.
         existing: What to do with an output that is there already.
-        trust: Let plain values stand for reviewed harmless classes in a pickle; nothing is run either way.
+        how: With which encoder, and what else to tell.
         json: Print one JSON object.
     """
     if existing.resume and existing.force:
         raise UsageError("--resume keeps the rows that --force throws away: pass one of them.")
     check_output(output, force=existing.force or existing.resume)
-    table = _encode(find_inputs(paths), output, resume=existing.resume, trust=trust)
+    table = _encode(find_inputs(paths), output, resume=existing.resume, how=how)
     failed = [(row["path"], row["error"]) for row in table.data.select(["path", "error"]).to_pylist() if row["error"]]
     for path, error in failed:
         complain_about(path, error)
@@ -80,12 +101,14 @@ def embed(
     return 1 if failed else 0
 
 
-def _encode(inputs: list[str], output: Path, *, resume: bool, trust: bool) -> LatentTable:
+def _encode(inputs: list[str], output: Path, *, resume: bool, how: How) -> LatentTable:
     """Embed what is not known yet, and write the table."""
     from weightspace.encode.encoder import Encoder
     from weightspace.latents.table import LatentTable
 
-    encoder = Encoder.from_pretrained()
+    encoder = Encoder.from_pretrained(how.encoder, run=not how.weights_only)
+    if how.predict and encoder.predictor is None:
+        raise UsageError(f"--predict: the encoder {encoder.id} has learned no property; name another (--encoder).")
     known = LatentTable.read_parquet(output) if resume and output.exists() else None
     if known is not None:
         _check_encoder(encoder, known, output)
@@ -93,7 +116,8 @@ def _encode(inputs: list[str], output: Path, *, resume: bool, trust: bool) -> La
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
     with progress("checkpoint") as update:
-        table = encoder.encode_many(inputs, progress=update, cache=partial, known=known, trust=trust)
+        table = encoder.encode_many(inputs, progress=update, cache=partial, known=known, trust=how.trust)
+    table = encoder.add_predictions(table) if how.predict else table
     if known is not None:
         table = _others(known, table).append(table)
     table.to_parquet(output, overwrite=True)

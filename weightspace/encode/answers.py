@@ -15,11 +15,12 @@ from weightspace.nn.probes import RANKS, ProbeBank
 
 
 def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """Return answers `(models, inputs, outputs)` in single precision; on an accelerator networks run in bfloat16."""
+    """Return answers `(models, inputs, outputs)`, in single precision at least; accelerators run in bfloat16."""
     if inputs.device.type != "cpu":
         weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
         inputs = inputs.bfloat16()
-    return run_stacked(module, weights, inputs).float()
+    found = run_stacked(module, weights, inputs)
+    return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
 def input_shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:

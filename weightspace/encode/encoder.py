@@ -8,17 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.checkpoint.load import load_checkpoint
+from weightspace.encode.answers import answer_probes
 from weightspace.encode.batch import Architectures, stack
 from weightspace.encode.cache import RowCache
 from weightspace.encode.latent import Latent
 from weightspace.encode.many import Progress, Source, encode_rows
 from weightspace.encode.network import Encoding, SweepConfig, SweepNetwork
-from weightspace.encode.predictor import Predictor
+from weightspace.encode.predictor import Predictions, Predictor, flatten_predictions
 from weightspace.encode.pretrained import find_encoder, load_encoder, save_encoder
 from weightspace.errors import EncoderError
 from weightspace.graph.axes import GRAPH_VERSION
@@ -101,11 +103,41 @@ class Encoder:
             _check_numbers(checkpoint)
         plan = self.architectures.of(checkpoints[0]).plan
         weights, lost = stack(plan, list(checkpoints))
-        found = self.network(plan, weights)
+        answers = answer_probes(self.network.probes, list(checkpoints)) if self.run else None
+        found = self.network(plan, weights, answers)
         for checkpoint, vector in zip(checkpoints, found.vector, strict=True):
             if not vector.isfinite().all():
                 raise EncoderError(f"{checkpoint.source}: its weights overflow {vector.dtype}. Divide them first.")
         return found, lost
+
+    def predict(self, *checkpoints: Checkpoint) -> list[Predictions]:
+        """Return what is predicted of checkpoints of one architecture, from their latents.
+
+        Raises:
+            EncoderError: This encoder has learned no property.
+        """
+        return self._predictor().predict(self.encode_stack(*checkpoints)[0].vector.float())
+
+    def add_predictions(self, table: LatentTable) -> LatentTable:
+        """Return a table of this encoder's latents with what is predicted from each.
+
+        Columns: `predicted_*` for each property, `*_low` and `*_high` for numbers, `*_likely` for names, `novelty`.
+
+        Raises:
+            EncoderError: This encoder has learned no property, or the latents are another's.
+        """
+        if table.encoder != self.id:
+            raise EncoderError(f"the latents are of {table.encoder}, not of {self.id}. Embed the checkpoints again.")
+        vectors = torch.from_numpy(table.vectors[table.fine])
+        columns = [flatten_predictions(told) for told in self._predictor().predict(vectors)]
+        places = dict(zip(np.flatnonzero(table.fine).tolist(), columns, strict=True))
+        names = list(columns[0]) if columns else []
+        return table.assign({n: [places.get(i, {}).get(n) for i in range(len(table))] for n in names})
+
+    def _predictor(self) -> Predictor:
+        if self.predictor is None:
+            raise EncoderError(f"{self.id} has learned no property to predict; take a trained encoder.")
+        return self.predictor
 
     def encode_many(
         self,

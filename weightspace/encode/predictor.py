@@ -34,6 +34,18 @@ class Predictions:
     novelty: float
 
 
+def flatten_predictions(told: Predictions) -> dict[str, float | str]:
+    """Return predictions as columns of a table: `predicted_*`, `*_low`, `*_high`, `*_likely`, `novelty`."""
+    found: dict[str, float | str] = {}
+    for name, value in told.values.items():
+        found[f"predicted_{name}"] = value
+        if name in told.intervals:
+            found[f"{name}_low"], found[f"{name}_high"] = told.intervals[name]
+        else:
+            found[f"{name}_likely"] = " ".join(told.choices[name])
+    return found | {"novelty": told.novelty}
+
+
 @final
 class Predictor(nn.Module):
     """Reads properties off vectors.

@@ -122,6 +122,25 @@ class LatentTable:
         """Return the table as a data frame, one array a vector."""
         return self.data.to_pandas()
 
+    def assign(self, columns: Mapping[str, Sequence[Any]]) -> LatentTable:
+        """Return the table with further columns, or others of the same name.
+
+        Args:
+            columns: A value a row each; None is null.
+
+        Raises:
+            TableError: A column is one that every table has, or has another length.
+        """
+        data = self.data
+        for name, values in columns.items():
+            if name in (*COLUMNS, "vector"):
+                raise TableError(f"column {name!r} says where latents come from and cannot be replaced.")
+            if len(values) != len(self):
+                raise TableError(f"column {name!r} has {len(values)} values, the table {len(self)} rows.")
+            data = data.drop_columns(name) if name in data.column_names else data
+            data = data.append_column(name, pa.array(values))
+        return LatentTable(data)
+
     def append(self, other: LatentTable) -> LatentTable:
         """Return both tables' rows, these first."""
         return concat_tables([self, other])

@@ -77,20 +77,23 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
         ConfigError: A key is not known or missing, or a value does not fit.
     """
     content = dict(content)
-    sizes = content.pop("sizes", {})
-    _check_keys(content, TrainConfig, source)
-    _check_keys(sizes, SweepConfig, f"{source}: sizes")
+    given = content.pop("sizes", {})
+    if not isinstance(given, dict):
+        raise ConfigError(f"{source}: sizes: {given!r} is no mapping of sizes.")
+    sizes = _check_keys(given, SweepConfig, f"{source}: sizes")
+    content = _check_keys(content, TrainConfig, source)
     missing = {"name", "populations"} - set(content)
     if missing:
         raise ConfigError(f"{source}: {sorted(missing)} are missing.")
     names = content["populations"]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
-    merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | dict(sizes)
+    merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | sizes
     return TrainConfig(**content | {"populations": tuple(names), "sizes": SweepConfig(**merged)})
 
 
-def _check_keys(content: Mapping[str, Any], kind: type, source: str) -> None:
+def _check_keys(content: Mapping[str, Any], kind: type, source: str) -> dict[str, Any]:
+    """Keys and values as they are, whole numbers as fractions where such are wanted."""
     known = {f.name: f for f in fields(kind)}
     for key, value in content.items():
         if key not in known:
@@ -101,3 +104,4 @@ def _check_keys(content: Mapping[str, Any], kind: type, source: str) -> None:
             raise ConfigError(f"{source}: {key}: {value!r} is no whole number, 0 or more.")
         if wanted == "float" and not (number and value >= 0):
             raise ConfigError(f"{source}: {key}: {value!r} is no number, 0 or more.")
+    return {key: float(value) if known[key].type == "float" else value for key, value in content.items()}

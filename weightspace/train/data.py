@@ -126,7 +126,7 @@ def _groups(
     plan = compile_plan(trace_graph(module, (torch.zeros(2, *shape),)))
     module = module.to(device)
     stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
-    targets = {name: torch.from_numpy(values).to(device) for name, values in read_targets(rows, classes).items()}
+    targets = {name: torch.tensor(values, device=device) for name, values in read_targets(rows, classes).items()}
     names = set(rows["dataset"].astype(str))
     found = []
     for split in sorted(set(rows["split"].astype(str))):

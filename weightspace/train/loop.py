@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Generator, Tensor
 
 from weightspace.checkpoint.whole import replacing
@@ -24,6 +25,9 @@ CLIP = 1.0
 class EncoderTraining:
     """An encoder in training. What happens at a step depends on the seed and the step alone.
 
+    Where several processes train together (`torchrun`), they share the groups of each update and add up their
+    gradients, so that the result is that of one process up to rounding.
+
     Args:
         config: What to do.
         corpus: On what; a group is drawn with a chance in proportion to the square root of its size.
@@ -32,11 +36,14 @@ class EncoderTraining:
 
     def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu") -> None:
         self.config, self.corpus, self.device, self.step = config, corpus, device, 0
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.objective = EncoderObjective(config, corpus).to(device)
         matrices = [p for p in self.objective.parameters() if p.ndim > 1]
         others = [p for p in self.objective.parameters() if p.ndim <= 1]
         kinds = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(kinds, lr=config.learning_rate, betas=(0.9, 0.98), fused=device != "cpu")
+        for parameter in self.objective.parameters():
+            parameter.grad = torch.zeros_like(parameter)
         self.shares = torch.tensor([len(group) ** 0.5 for group in corpus.groups["train"]])
 
     def run(self, *, state: Path | None = None, save_every: float = 60.0, report: Report | None = None) -> None:
@@ -48,7 +55,11 @@ class EncoderTraining:
             losses = self.advance()
             if report:
                 report(self.step, self.config.steps, losses)
-            if state is not None and (time.monotonic() - last > save_every or self.step == self.config.steps):
+            if (
+                state is not None
+                and self.rank == 0
+                and (time.monotonic() - last > save_every or self.step == self.config.steps)
+            ):
                 last = time.monotonic()
                 with replacing(state) as draft:
                     torch.save(self.state, draft)
@@ -58,20 +69,33 @@ class EncoderTraining:
         self.objective.train()
         for kind in self.optimizer.param_groups:
             kind["lr"] = self.config.learning_rate * schedule(self.step, self.config)
-        noise = Generator(self.device).manual_seed(mix_seed(self.config.seed, "noise", self.step))
         found: dict[str, list[Tensor]] = {}
-        for batch in self._batches():
+        for number, batch in enumerate(self._batches()):
+            if number % self.world != self.rank:
+                continue
+            noise = Generator(self.device).manual_seed(mix_seed(self.config.seed, "noise", self.step, number))
             losses = self.objective(batch, noise)
             (sum(losses.values()) / self.config.groups).backward()
             for name, loss in losses.items():
                 found.setdefault(name, []).append(loss.detach())
+        self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP)
         self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=False)
         self.step += 1
         if self.step % 50 and self.step != self.config.steps:
             return {}
         return {name: float(torch.stack(losses).mean()) for name, losses in found.items()}
+
+    def _share_gradients(self) -> None:
+        """Add up the gradients of all processes."""
+        if self.world == 1:
+            return
+        gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(total.view_as(gradient))
 
     def _batches(self) -> Iterator[Batch]:
         draw = Generator().manual_seed(mix_seed(self.config.seed, "batches", self.step))

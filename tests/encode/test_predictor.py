@@ -1,0 +1,80 @@
+import pytest
+import torch
+from torch import Generator
+
+from weightspace.encode.predictor import LEVEL, Predictor, flatten_predictions
+
+CLASSES = {"activation": ["gelu", "relu", "tanh"]}
+
+
+def fitted(seed: int = 0, networks: int = 400) -> tuple[Predictor, torch.Tensor, dict[str, torch.Tensor]]:
+    """A predictor that reads coordinate 0 as the accuracy and coordinates 1 to 3 as the activation; noisy truth."""
+    predictor = Predictor(6, CLASSES, {"test_accuracy": (0.5, 0.1)}, generator=Generator().manual_seed(seed))
+    heads = predictor.heads
+    for parameter in heads.parameters():
+        parameter.data.zero_()
+    starts = dict(zip(heads.widths, torch.tensor([0, *heads.widths.values()]).cumsum(0).tolist(), strict=False))
+    draw = Generator().manual_seed(seed)
+    vectors = torch.randn(3, networks, 6, generator=draw)
+    heads.first.data[:, :6] = 100 * torch.eye(6)  # silu(100 x) / 100 is x above 0; both signs below
+    heads.first.data[:, 6:12] = -100 * torch.eye(6)
+    for column, coordinate in [(starts["test_accuracy"], 0)] + [(starts["activation"] + i, 1 + i) for i in range(3)]:
+        heads.second.data[coordinate, column], heads.second.data[6 + coordinate, column] = 0.01, -0.01
+    truth = 0.5 + 0.1 * vectors[..., 0] + 0.05 * torch.randn(3, networks, generator=draw)
+    names = torch.distributions.Categorical(logits=vectors[..., 1:4])
+    torch.manual_seed(seed)
+    targets = [{"test_accuracy": t, "activation": n} for t, n in zip(truth, names.sample().float(), strict=True)]
+    predictor.calibrate(vectors[0], vectors[1], targets[1])
+    return predictor, vectors[2], targets[2]
+
+
+def test_numbers_come_back_in_their_own_unit():
+    predictor, vectors, _ = fitted()
+    torch.testing.assert_close(predictor(vectors)["test_accuracy"], 0.5 + 0.1 * vectors[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_intervals_and_choices_hold_the_truth_as_often_as_they_say():
+    predictor, vectors, targets = fitted()
+    told = predictor.predict(vectors)
+    inside = [t.intervals["test_accuracy"] for t in told]
+    hits = [low <= y <= high for (low, high), y in zip(inside, targets["test_accuracy"].tolist(), strict=True)]
+    names = [CLASSES["activation"][int(i)] for i in targets["activation"]]
+    likely = [name in t.choices["activation"] for t, name in zip(told, names, strict=True)]
+    for share in (sum(hits) / len(hits), sum(likely) / len(likely)):
+        assert abs(share - LEVEL) < 0.05
+    assert any(len(t.choices["activation"]) > 1 for t in told) and any(len(t.choices["activation"]) == 1 for t in told)
+
+
+def test_without_calibration_nothing_is_sure():
+    predictor = Predictor(6, CLASSES, {"epoch": (1.0, 1.0)}, generator=Generator().manual_seed(0))
+    told = predictor.predict(torch.zeros(1, 6))[0]
+    low, high = told.intervals["epoch"]
+    assert low <= -1 and high > 1e300 and set(told.choices["activation"]) == set(CLASSES["activation"])
+
+
+def test_a_vector_like_no_other_is_novel():
+    predictor, vectors, _ = fitted()
+    assert float((predictor.novelty(vectors) > 1).float().mean()) < 0.05
+    assert float(predictor.novelty(torch.full((1, 6), 9.0))) > 2
+
+
+def test_columns_of_a_table():
+    predictor, vectors, _ = fitted()
+    row = flatten_predictions(predictor.predict(vectors[:1])[0])
+    numbers = ["predicted_test_accuracy", "test_accuracy_low", "test_accuracy_high"]
+    assert list(row) == [*numbers, "predicted_activation", "activation_likely", "novelty"]
+    assert row["test_accuracy_low"] < row["predicted_test_accuracy"] < row["test_accuracy_high"]
+    assert str(row["activation_likely"]).split()[0] == row["predicted_activation"]
+
+
+def test_small_calibration_sets_give_no_false_certainty():
+    predictor, _, _ = fitted(networks=5)
+    assert predictor.margins.isinf().all()
+
+
+@pytest.mark.parametrize("value", [float("nan")])
+def test_unknown_targets_leave_margins_open(value):
+    predictor, vectors, _ = fitted()
+    predictor.margins.fill_(torch.inf)
+    predictor.calibrate(vectors, vectors, {"test_accuracy": torch.full((len(vectors),), value)})
+    assert predictor.margins.isinf().all()

@@ -1,0 +1,105 @@
+"""A saved encoder says the same again; a damaged one is named."""
+
+import json
+
+import pytest
+import torch
+from torch import Generator, nn
+
+from weightspace.encode.answers import answer_probes, input_shape
+from weightspace.encode.encoder import Encoder
+from weightspace.encode.network import SweepConfig, SweepNetwork
+from weightspace.encode.predictor import Predictor
+from weightspace.errors import EncoderError
+from weightspace.execute.module import from_module
+
+SMALL = SweepConfig(width=8, pairs=6, waves=0, features=12, stage=10, latent=16, depths=3, probes=4, hidden=24)
+
+
+def encoder(run: bool = True) -> Encoder:
+    draw = Generator().manual_seed(0)
+    network = SweepNetwork(SMALL, generator=draw)
+    return Encoder("small", network, Predictor(16, {"activation": ["relu", "tanh"]}, {}, generator=draw), run=run)
+
+
+def network(seed: int = 0, activation: type[nn.Module] = nn.ReLU) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(9, 5), activation(), nn.Linear(5, 3))
+
+
+def checkpoint(seed: int = 0, activation: type[nn.Module] = nn.ReLU):
+    return from_module(network(seed, activation), (torch.zeros(2, 1, 3, 3),))
+
+
+def test_saved_and_loaded_it_says_the_same(tmp_path):
+    first = encoder()
+    first.save(tmp_path / "mine")
+    again = Encoder.from_pretrained(str(tmp_path / "mine"))
+    assert again.id == first.id
+    assert again.encode(checkpoint()).vector.equal(first.encode(checkpoint()).vector)
+    assert again.predict(checkpoint())[0].values == first.predict(checkpoint())[0].values
+    with pytest.raises(EncoderError, match="holds an encoder already"):
+        first.save(tmp_path / "mine")
+
+
+def test_what_networks_answer_counts_where_they_are_run():
+    ran, unrun = encoder(), encoder(run=False)
+    assert ran.id != unrun.id
+    here, there = checkpoint(), checkpoint(activation=nn.Tanh)
+    apart = {e.id: (e.encode(here).vector - e.encode(there).vector).norm() for e in (ran, unrun)}
+    assert (ran.encode(here).vector - unrun.encode(here).vector).norm() > 1e-2
+    assert apart[ran.id] > 1e-3
+
+
+def test_answers_are_those_of_the_networks():
+    probes = encoder().network.probes
+    found = answer_probes(probes, [checkpoint(0), checkpoint(1)])
+    for i in range(2):
+        torch.testing.assert_close(found[i], network(i)(probes((1, 3, 3))))
+
+
+def test_networks_that_probes_do_not_fit_are_encoded_from_their_weights():
+    tokens = from_module(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 2)), (torch.zeros(2, 5, dtype=torch.long),))
+    assert input_shape(tokens) is None and answer_probes(encoder().network.probes, [tokens]) is None
+    assert encoder().encode(tokens).vector.equal(encoder(run=False).encode(tokens).vector)
+    assert input_shape(checkpoint()) == (1, 3, 3)
+
+
+def test_answers_that_are_not_finite_leave_the_vector_finite():
+    large = from_module(nn.Sequential(nn.Flatten(), nn.Linear(9, 5), nn.Linear(5, 3)), (torch.zeros(2, 1, 3, 3),))
+    tensors = {name: t * 1e30 for name, t in large.tensors.items()}
+    huge = type(large)(tensors, large.metadata)
+    answers = answer_probes(encoder().network.probes, [huge])
+    assert torch.isfinite(answers).all()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "config.json").write_text("{"),
+        lambda folder: (folder / "config.json").write_text(json.dumps({"name": "x", "sizes": {}})),
+        lambda folder: (folder / "encoder.safetensors").unlink(),
+        lambda folder: (folder / "encoder.safetensors").write_bytes(b"\0" * 40),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, damage):
+    encoder().save(tmp_path / "mine")
+    damage(tmp_path / "mine")
+    with pytest.raises(EncoderError, match=r"mine: is no encoder of this version"):
+        Encoder.from_pretrained(str(tmp_path / "mine"))
+
+
+def test_an_unknown_name_is_named():
+    with pytest.raises(EncoderError, match="there is no encoder 'nothing': pass a folder"):
+        Encoder.from_pretrained("nothing")
+
+
+def test_predictions_join_a_table(tmp_path):
+    first = encoder()
+    table = first.encode_many([checkpoint(0), checkpoint(1)])
+    told = first.add_predictions(table)
+    assert set(told["predicted_activation"]) <= {"relu", "tanh"} and (told["novelty"] > 0).all()
+    with pytest.raises(EncoderError, match="the latents are of small-"):
+        encoder(run=False).add_predictions(table)
+    with pytest.raises(EncoderError, match="has learned no property"):
+        Encoder.from_pretrained("random-sweep").predict(checkpoint())

@@ -1,0 +1,53 @@
+import math
+
+import pytest
+import torch
+from torch import Generator
+
+from weightspace.nn.cosines import depth_cosines
+from weightspace.nn.probes import ProbeBank, ProbeReadout
+
+
+def bank(probes: int = 5) -> ProbeBank:
+    return ProbeBank(probes, generator=Generator().manual_seed(0)).double()
+
+
+def test_a_probe_is_one_picture_at_every_size():
+    small, large = bank()((1, 16, 16)), bank()((1, 48, 48))
+    middles = large.unfold(2, 3, 3).unfold(3, 3, 3)[..., 1, 1]  # they lie where small pixels do
+    torch.testing.assert_close(middles, small)
+
+
+def test_a_row_of_few_numbers_can_be_any_row():
+    probes = bank()
+    probes.row.data.zero_()
+    wanted = torch.tensor([0.3, -0.7], dtype=torch.float64)  # coordinates
+    waves = depth_cosines(2, 2)
+    probes.row.data[0, 0, :2] = torch.linalg.solve(waves, wanted)
+    torch.testing.assert_close(probes((2,))[0], wanted)
+    assert probes((2,))[1:].abs().max() == 0
+
+
+def test_channels_beyond_the_third_start_again():
+    x = bank()((5, 8, 8))
+    assert x[:, 3].equal(x[:, 0]) and x[:, 4].equal(x[:, 1]) and not x[:, 1].equal(x[:, 0])
+
+
+def test_sequences_of_tokens_have_no_probes():
+    with pytest.raises(ValueError, match=r"not inputs of shape \(4, 4\)"):
+        bank()((4, 4))
+
+
+def test_answers_of_up_to_sixteen_outputs_are_told_apart_in_full():
+    for outputs in (1, 2, 10, 16):
+        codes = depth_cosines(outputs, 16)
+        assert int(torch.linalg.matrix_rank(codes)) == outputs
+
+
+def test_read_out_by_hand():
+    readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
+    answers = torch.tensor([[[1.0, 2.0], [0.5, -1.0]]], dtype=torch.float64)
+    state = math.asinh(2.0) * readout.unit[0] + math.asinh(-1.0) * readout.unit[1]
+    torch.testing.assert_close(readout.states(answers)[0, 1], state)
+    assert not readout(answers).allclose(readout(answers.flip(2)))  # classes have an order
+    assert not readout(answers).allclose(readout(answers.flip(1)))  # and so have probes

@@ -1,0 +1,131 @@
+"""Training depends on seed and step alone: stopped, resumed or shared, it ends the same; and it learns."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.graph.symmetry.orders import random_permutations
+from weightspace.graph.symmetry.relabel import relabel
+from weightspace.graph.trace import trace_graph
+from weightspace.train.loop import EncoderTraining
+from weightspace.train.objective import Batch, contrast
+from weightspace.train.predict import predict
+
+
+def final(training: EncoderTraining) -> dict[str, torch.Tensor]:
+    training.run()
+    return training.objective.state_dict()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(config, corpus):
+    one, same = final(EncoderTraining(config, corpus)), final(EncoderTraining(config, corpus))
+    other = final(EncoderTraining(replace(config, seed=1), corpus))
+    assert all(one[name].equal(same[name]) for name in one)
+    assert not one["encoder.head.linear"].equal(other["encoder.head.linear"])
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits(config, corpus, tmp_path):
+    whole = final(EncoderTraining(config, corpus))
+    stopped = EncoderTraining(config, corpus)
+    for _ in range(3):
+        stopped.advance()
+    torch.save(stopped.state, tmp_path / "state.pt")
+    resumed = EncoderTraining(config, corpus)
+    resumed.run(state=tmp_path / "state.pt")
+    assert all(whole[name].equal(value) for name, value in resumed.objective.state_dict().items())
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == config.steps
+
+
+def test_every_parameter_is_learned(config, corpus):
+    training = EncoderTraining(config, corpus)
+    before = {name: value.clone() for name, value in training.objective.state_dict().items()}
+    after = final(training)
+    learned = {name for name, _ in training.objective.named_parameters()}
+    rows = {"encoder.probes.row"}  # these networks take images
+    assert {name for name in learned - rows if after[name].equal(before[name])} == set()
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_vectors_stay_when_hidden_units_are_relabelled(config, corpus, run):
+    objective, group = EncoderTraining(config, corpus).objective.double(), corpus.groups["test"][0]
+    graph = trace_graph(group.module, (torch.zeros(2, *group.shape),))
+    weights = {name: tensor[:1].double() for name, tensor in group.weights.items()}
+    permutations = random_permutations(graph, generator=torch.Generator().manual_seed(0))
+    turned = relabel(Checkpoint({name: t[0] for name, t in weights.items()}), graph, permutations).tensors
+    double = group.module.double()
+    before = objective.encode(group, weights, run=run)
+    after = objective.encode(group, {name: t[None] for name, t in turned.items()}, run=run)
+    double.float()
+    assert not all(turned[name].equal(weights[name][0]) for name in turned)
+    torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
+
+
+def test_two_processes_train_what_one_does(config, corpus, population, tmp_path):
+    text = f"""
+name: small
+populations: [{population.folder}]
+steps: 4
+groups: 2
+batch_size: 12
+warmup: 2
+inputs: 6
+sizes: {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24}}
+"""
+    (tmp_path / "config.yaml").write_text(text)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    call = ["weightspace", "train", "encoder", "--config", str(tmp_path / "config.yaml"), "-o", str(tmp_path / "two")]
+    run = subprocess.run(
+        [*launch, "-m", *call], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+
+    from weightspace.encode.encoder import Encoder
+
+    shared = Encoder.from_pretrained(str(tmp_path / "two")).network.state_dict()
+    alone = EncoderTraining(replace(config, steps=4), corpus)
+    before = alone.objective.encoder.head.linear.detach().clone()
+    alone.run()
+    assert not alone.objective.encoder.head.linear.equal(before)
+    for name, value in alone.objective.encoder.state_dict().items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_accuracy_of_held_out_runs_is_learned_and_shuffled_targets_are_not(config, corpus):
+    config = replace(config, steps=60, batch_size=32, learning_rate=5e-3, behaviour=0.0, views=0.0)
+
+    def held_out(corpus) -> float:
+        training = EncoderTraining(config, corpus)
+        training.run()
+        pairs = [
+            (g.targets["test_accuracy"], predict(training.objective, g, run=True)[1]) for g in corpus.groups["test"]
+        ]
+        truth = torch.cat([t for t, _ in pairs])
+        told = torch.cat([torch.tensor(frame["test_accuracy"].to_numpy()) for _, frame in pairs])
+        return float(1 - (told - truth).square().mean() / truth.var(unbiased=False))
+
+    draw = torch.Generator().manual_seed(0)
+    shuffled = [
+        replace(
+            g, targets=g.targets | {"test_accuracy": g.targets["test_accuracy"][torch.randperm(len(g), generator=draw)]}
+        )
+        for g in corpus.groups["train"]
+    ]
+    assert held_out(corpus) > 0.6
+    assert held_out(replace(corpus, groups=dict(corpus.groups) | {"train": shuffled})) < 0.3
+
+
+def test_a_network_is_told_from_others_by_its_other_view():
+    a = torch.eye(4)
+    assert contrast(a, a) < 0.01 < 1 < contrast(a, a.roll(1, 0))
+
+
+def test_losses_of_a_batch_are_named_and_finite(config, corpus):
+    objective, group = EncoderTraining(config, corpus).objective, corpus.groups["train"][0]
+    losses = objective(Batch(group, torch.arange(4), True), torch.Generator().manual_seed(0))
+    assert {"test_accuracy", "activation", "trained", "behaviour", "views"} <= set(losses)
+    assert all(torch.isfinite(loss) for loss in losses.values())
