@@ -10,12 +10,19 @@ import pickletools
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import (
+    add_safe_globals,
+    clear_safe_globals,
+    get_safe_globals,
+    get_unsafe_globals_in_checkpoint,
+    safe_globals,
+)
 
 from weightspace.errors import CheckpointError, UnsafeCheckpointError
 
@@ -96,7 +103,7 @@ def load_pickle(path: Path, *, trust: bool, mmap: bool) -> Any:
     """
     allowed: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()] if trust else []
     try:
-        with safe_globals(allowed), warnings.catch_warnings():
+        with _only(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except OSError:
@@ -112,6 +119,20 @@ def load_pickle(path: Path, *, trust: bool, mmap: bool) -> Any:
         ) from error
 
 
+@contextmanager
+def _only(allowed: list[Any]) -> Iterator[None]:
+    """Let PyTorch's unpickler know these globals and its own, none that another library allows in the whole process."""
+    before = get_safe_globals()
+    own = [known for known in before if getattr(known, "__module__", "").partition(".")[0] == "torch"]
+    clear_safe_globals()
+    try:
+        with safe_globals([*own, *allowed]):
+            yield
+    finally:
+        clear_safe_globals()
+        add_safe_globals(before)
+
+
 def _refusal(path: Path, refused: list[str], trust: bool) -> str:
     reviewed = all(name in STAND_INS for name in refused)
     step = (
@@ -125,7 +146,7 @@ def _refusal(path: Path, refused: list[str], trust: bool) -> str:
 def _refused(path: Path, allowed: list[Any]) -> list[str]:
     """Globals in the pickle that `weights_only` does not know."""
     try:
-        with safe_globals(allowed):
+        with _only(allowed):
             return get_unsafe_globals_in_checkpoint(path)
     except Exception:  # not a zip, or a damaged one: read the older form here
         with path.open("rb") as file:
