@@ -13,7 +13,7 @@ from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.graph.trace import trace_graph
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch, contrast
+from weightspace.train.objective import Batch, _drop, _with_noise, contrast
 from weightspace.train.predict import predict
 
 
@@ -129,3 +129,18 @@ def test_losses_of_a_batch_are_named_and_finite(config, corpus):
     losses = objective(Batch(group, torch.arange(4), True), torch.Generator().manual_seed(0))
     assert {"test_accuracy", "activation", "trained", "behaviour", "views"} <= set(losses)
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_noise_is_another_share_for_each_network_and_spares_what_is_not_learned():
+    weights = {"w": torch.ones(400, 50), "running_var": torch.ones(400, 3), "steps": torch.ones(400, dtype=torch.long)}
+    noisy = _with_noise(weights, ["w"], 0.1, torch.Generator().manual_seed(0))
+    assert noisy["running_var"] is weights["running_var"] and noisy["steps"] is weights["steps"]
+    share = (noisy["w"] - 1).std(1)
+    assert share.max() < 0.15 and abs(float(share.mean()) - 0.05) < 0.01 and share.std() > 0.02
+
+
+def test_dropping_keeps_the_mean():
+    vector = torch.ones(200, 100)
+    dropped = _drop(vector, 0.25, torch.Generator().manual_seed(0))
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3]) and abs(float(dropped.mean()) - 1) < 0.02
+    assert _drop(vector, 0.0, torch.Generator()) is vector

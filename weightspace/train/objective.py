@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,13 +72,15 @@ class EncoderObjective(nn.Module):
     def forward(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """Return the losses of a batch by name, weighted."""
         config, group = self.config, batch.group
-        weights = {name: t[batch.places].float() for name, t in group.weights.items()}
-        vector = self.encode(group, weights, run=batch.run)
+        plain = {name: single(t[batch.places]) for name, t in group.weights.items()}
+        learned = [name for name, _ in group.module.named_parameters()]  # noise could make a variance negative
+        weights = _with_noise(plain, learned, config.noise, generator)
+        vector = _drop(self.encode(group, weights, run=batch.run), config.drop, generator)
         losses = self._properties(group, batch.places, vector)
         if config.behaviour and group.dataset in self.inputs:
             losses["behaviour"] = config.behaviour * self._behaviour(group, weights, vector)
         if config.views:
-            noisy = {n: _with_noise(t, config.noise, generator) for n, t in weights.items()}
+            noisy = _with_noise(plain, learned, config.noise, generator)
             losses["views"] = config.views * contrast(vector, self.encode(group, noisy, run=False))
         return losses
 
@@ -117,14 +119,35 @@ def contrast(a: Tensor, b: Tensor) -> Tensor:
     return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2
 
 
-def _with_noise(tensor: Tensor, share: float, generator: Generator) -> Tensor:
-    size = tensor.square().flatten(1).mean(1).sqrt().view(-1, *[1] * (tensor.ndim - 1))
-    return tensor + share * size * torch.randn(tensor.shape, generator=generator, device=tensor.device)
+def single(tensor: Tensor) -> Tensor:
+    """Floats in single precision, whole numbers as they are."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _with_noise(
+    weights: Mapping[str, Tensor], names: Sequence[str], most: float, generator: Generator
+) -> dict[str, Tensor]:
+    """Weights with noise: up to `most` of each tensor's root mean square, another share for each network."""
+    found, device = dict(weights), generator.device
+    share = most * torch.rand(len(weights[names[0]]), generator=generator, device=device)
+    for name in names:
+        tensor = weights[name]
+        size = (share * tensor.square().flatten(1).mean(1).sqrt()).view(-1, *[1] * (tensor.ndim - 1))
+        found[name] = tensor + size * torch.randn(tensor.shape, generator=generator, device=device)
+    return found
+
+
+def _drop(vector: Tensor, share: float, generator: Generator) -> Tensor:
+    """Vectors with a share of their numbers set to 0 and the rest enlarged, so that no read-out leans on a few."""
+    if not share:
+        return vector
+    kept = torch.rand(vector.shape, generator=generator, device=vector.device) >= share
+    return vector * kept / (1 - share)
 
 
 def _outputs(group: Group) -> int:
     with torch.no_grad():
-        first = {name: t[:1].float() for name, t in group.weights.items()}
+        first = {name: single(t[:1]) for name, t in group.weights.items()}
         return run_stacked(
             group.module, first, torch.zeros(1, *group.shape, device=next(iter(first.values())).device)
         ).shape[-1]

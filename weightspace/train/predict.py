@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from weightspace.train.data import Group
-from weightspace.train.objective import EncoderObjective
+from weightspace.train.objective import EncoderObjective, single
 
 TOGETHER = 1024
 
@@ -24,7 +24,7 @@ def predict(objective: EncoderObjective, group: Group, *, run: bool) -> tuple[Te
     objective.eval()
     vectors = list[Tensor]()
     for start in range(0, len(group), TOGETHER):
-        weights = {name: tensor[start : start + TOGETHER].float() for name, tensor in group.weights.items()}
+        weights = {name: single(tensor[start : start + TOGETHER]) for name, tensor in group.weights.items()}
         vectors.append(objective.encode(group, weights, run=run))
     vector, columns = torch.cat(vectors), dict[str, object]()
     for name, told in objective.predictor(vector).items():
