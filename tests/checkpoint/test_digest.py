@@ -58,6 +58,11 @@ def test_a_view_has_the_hash_of_what_it_shows():
     assert content_hash(Checkpoint({"a": whole.T})) == content_hash(Checkpoint({"a": whole.T.contiguous()}))
 
 
+def test_a_tensor_without_numbers_is_named():
+    with pytest.raises(CheckpointError, match=r"tensor 'a' is on the meta device"):
+        content_hash(Checkpoint({"a": torch.zeros(2, device="meta")}))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"no such file"):
         content_hash(tmp_path / "x.pt")

@@ -26,7 +26,7 @@ def content_hash(source: Checkpoint | str | os.PathLike[str]) -> str:
     shapes and ties, so that the same weights have the same hash wherever they were read from.
 
     Raises:
-        CheckpointError: The file cannot be read.
+        CheckpointError: The file cannot be read, or a tensor has no numbers.
     """
     digest = hashlib.sha256()
     if isinstance(source, Checkpoint):
@@ -52,4 +52,9 @@ def _add_weights(add: Callable[[Any], None], checkpoint: Checkpoint) -> None:
     entries = [[name, infos[name].dtype, list(infos[name].shape)] for name in sorted(infos)]
     add(json.dumps([entries, sorted(checkpoint.shared.items())]).encode())
     for name in sorted(infos):
+        if checkpoint.tensors[name].is_meta:
+            raise CheckpointError(
+                f"{checkpoint.source}: tensor {name!r} is on the meta device, so it has a shape and no numbers. Load "
+                "the weights first."
+            )
         add(raw_bytes(checkpoint.tensors[name]))
