@@ -238,6 +238,13 @@ class ParameterGraph:
         consumed = {name for stage in self.stages for name in stage.reads}
         return frozenset(leaf.axis for term in terms for leaf in leaves(term)) | consumed
 
+    def __repr__(self) -> str:
+        weights = sum(b.size for b in self.blocks.values())
+        return (
+            f"ParameterGraph({self.source}: {len(self.axes)} axes, {len(self.blocks)} blocks, {weights:,} weights, "
+            f"understood {self.understood:.3f}, {self.free_units:,} free units)"
+        )
+
     def obstacles(self, block: Block) -> tuple[str, ...]:
         """What keeps a block from being understood, in words; nothing if it is.
 
