@@ -9,11 +9,11 @@ from torch import Generator
 
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines, slot_cosines
 from weightspace.nn.message import KernelMessage, small_waves
-from weightspace.nn.readout import Correlation, asinh
+from weightspace.nn.readout import GAIN, Correlation, asinh
 from weightspace.nn.spectral import spectral_norm
 from weightspace.nn.statistics import tensor_statistics
 from weightspace.nn.tiles import as_matrix
-from weightspace.nn.units import root_mean_square, standardise
+from weightspace.nn.units import UnitUpdate, root_mean_square, standardise
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -125,8 +125,8 @@ def test_correlation_sees_a_shuffle_at_every_width():
     correlation = Correlation(4, 8, generator=Generator().manual_seed(0)).double()
     for width in (16, 1024):
         h, order = draw(1, width, 4), torch.randperm(width, generator=Generator().manual_seed(0))
-        together, apart = (asinh(correlation(h, m, None, None)) for m in (h, h[:, order]))
-        torch.testing.assert_close(asinh(correlation(h[:, order], h[:, order], None, None)), together)
+        together, apart = (asinh(GAIN * correlation(h, m, None, None)) for m in (h, h[:, order]))
+        torch.testing.assert_close(asinh(GAIN * correlation(h[:, order], h[:, order], None, None)), together)
         assert (together - apart).norm() > 1
 
 
@@ -135,6 +135,25 @@ def test_slopes_written_by_hand_are_the_slopes():
         assert torch.autograd.gradcheck(function, draw(2, 3, 4).requires_grad_())
     nearly_constant = (1 + 1e-6 * draw(1, 5, 3)).requires_grad_()
     assert torch.autograd.gradcheck(lambda m: standardise(m, None, None), nearly_constant, eps=1e-9, rtol=1e-3)
+
+
+@pytest.mark.parametrize("models", [1, 2])
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_slope_of_an_update_is_the_slope_for_one_state_and_for_many(models, nested):
+    update = UnitUpdate(3, 2, generator=Generator().manual_seed(0)).double()
+    inputs = [draw(models, 4, 3), draw(2, 4, 3, seed=1), draw(2, 4, 3, seed=2) if nested else None, draw(2, 6, seed=3)]
+    inputs = [x if x is None else x.requires_grad_() for x in inputs]
+    parameters = {name: p for name, p in update.named_parameters() if name != "context"}
+
+    def changed(*values):
+        return torch.func.functional_call(update, dict(zip(parameters, values, strict=True)), tuple(inputs))
+
+    assert torch.autograd.gradcheck(lambda *x: update(*x), inputs)
+    if nested:
+        assert torch.autograd.gradcheck(changed, tuple(parameters.values()))
+    with torch.no_grad():
+        still = update(*inputs)
+    torch.testing.assert_close(update(*inputs), still)
 
 
 def test_one_segment_is_told_apart_like_many():

@@ -20,7 +20,7 @@ from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
 from weightspace.nn.probes import ProbeBank, ProbeReadout
-from weightspace.nn.readout import Fingerprint, ReadOut, asinh, moments
+from weightspace.nn.readout import GAIN, Fingerprint, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import RELATIVE, STATISTICS, describe
 from weightspace.nn.tiles import as_matrix
@@ -161,7 +161,7 @@ class SweepNetwork(nn.Module):
         """Visit every block, updating `h`; what is heard comes in the order of the plan."""
         visit = self.visits[direction]
         assert isinstance(visit, Visit)
-        blocks = list(zip(plan.edges, ready, *visit.gates(contexts), strict=True))
+        blocks, plain = list(zip(plan.edges, ready, *visit.gates(contexts), strict=True)), visit.plain()
         heard = []
         for edge, weights, gate, said in blocks if direction == "ahead" else reversed(blocks):
             if edge.target is None and edge.source is None:
@@ -169,7 +169,7 @@ class SweepNetwork(nn.Module):
                 heard.append((pairs, width))
                 continue
             _, far = edge.ends(direction)
-            about = About(weights, gate, said, self.states.above(h, plan, far))
+            about = About(weights, gate, said, self.states.above(h, plan, far), plain)
             heard.append(visit(h, edge, about=about, direction=direction))
             self.states.share(h, plan, far)
         return heard if direction == "ahead" else heard[::-1]
@@ -202,7 +202,7 @@ def _said(heard: list[tuple[Tensor, Tensor]]) -> Float[Tensor, "models edges sai
     """What the segments of each edge said, added up and divided by the square root of how many they are."""
     counts = tuple(mean.shape[1] for _, mean in heard)
     each = [torch.cat(parts, 1) for parts in zip(*heard, strict=True)]
-    told = asinh(torch.cat(each, 2))
+    told = asinh(GAIN * torch.cat(each, 2))
     return told if max(counts) == 1 else on(_sums(counts), told) @ told
 
 

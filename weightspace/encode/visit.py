@@ -14,7 +14,7 @@ from weightspace.encode.states import UnitStates, joined
 from weightspace.encode.weights import Weights
 from weightspace.nn.constants import on
 from weightspace.nn.message import KernelMessage
-from weightspace.nn.readout import GAIN, Correlation
+from weightspace.nn.readout import Correlation
 from weightspace.nn.seeded import draw
 from weightspace.nn.units import UnitUpdate, standardise
 
@@ -29,12 +29,14 @@ class About:
         said: What it says about itself to the states that are changed, `(models, 2 * width)`.
         parents: State of the parent of each unit that is told, `(models, units, width)`, of root mean square one, zeros
             where there is none; None where no unit has one.
+        plain: See `Visit.plain`.
     """
 
     weights: Weights
     gate: Tensor
     said: Tensor
     parents: Tensor | None
+    plain: tuple[Tensor, Tensor]
 
 
 class Visit(nn.Module):
@@ -62,6 +64,11 @@ class Visit(nn.Module):
         gates, said = (contexts @ self.kind).tanh(), contexts @ self.update.context
         return list(gates.unbind(1)), list(said.unbind(1))
 
+    def plain(self) -> tuple[Tensor, Tensor]:
+        """Return the factors of states that are read and of messages, where all positions are alike."""
+        near, far = (1 + self.ordinals[:, :1]).unbind()
+        return near, far
+
     def forward(
         self, h: UnitStates, edge: Edge, *, about: About, direction: str
     ) -> tuple[Float[Tensor, "models segments pairs"], Float[Tensor, "models segments width"]]:
@@ -74,19 +81,19 @@ class Visit(nn.Module):
             direction: `ahead` or `back`.
         """
         near, far = edge.ends(direction)
-        x = self._positions(h, near, about.gate)
+        x = self._positions(h, near, about)
         m = about.weights.message(self.message, edge, x, back=direction == "back")
-        return self._receive(h, far, far.rows(m * self._modulation(far, 1)), about)
+        return self._receive(h, far, far.rows(m * self._modulation(far, 1, about)), about)
 
-    def _positions(self, h: UnitStates, side: Side, gate: Tensor) -> Tensor:
+    def _positions(self, h: UnitStates, side: Side, about: About) -> Tensor:
         states = joined([h.even(name) for name in side.axes])
         if side.bare:
             states = torch.cat([states, self.bare.expand(len(states), 1, -1)], 1)
-        return side.positions(states) * (self._modulation(side, 0) + gate[:, None])
+        return side.positions(states) * (self._modulation(side, 0, about) + about.gate[:, None])
 
-    def _modulation(self, side: Side, end: int) -> Float[Tensor, "positions width"]:
+    def _modulation(self, side: Side, end: int, about: About) -> Float[Tensor, "positions width"]:
         if side.plain:
-            return 1 + self.ordinals[end][:1]
+            return about.plain[end]
         ordinals, slots = on(side.ordinal, self.bare), on(side.slots, self.bare)
         return 1 + self.ordinals[end][ordinals] + slots @ self.slots[end]
 
@@ -98,6 +105,7 @@ class Visit(nn.Module):
         even = side.units(joined([h.even(name) for name in side.axes]))
         parents = None if about.parents is None else side.units(about.parents)
         after = before + side.merged(self.update(even, told, parents, about.said))
-        for name, state in zip(side.axes, after.split(side.counts, 1), strict=True):
+        states = after.split(side.counts, 1) if len(side.axes) > 1 else (after,)
+        for name, state in zip(side.axes, states, strict=True):
             h[name] = state
-        return correlation, GAIN * mean
+        return correlation, mean

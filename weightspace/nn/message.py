@@ -104,8 +104,8 @@ class KernelMessage(nn.Module):
             h: `(models, positions, width)`.
             kernel: As for `own_waves`.
         """
-        mixed = (waves[..., None] * h[:, :, None]).flatten(2) @ self.mixers(kernel).flatten(0, 1)
-        return mixed + waves.sum(2, keepdim=True) * self.own
+        mixed = (h @ self.mixers(kernel).transpose(0, 1).flatten(1)).unflatten(2, (-1, h.shape[2]))
+        return (mixed * waves[..., None]).sum(2) + waves.sum(2, keepdim=True) * self.own
 
 
 def small_waves(weight: Float[Tensor, "models outs ins taps"], kernel: tuple[int, ...], scale: Tensor) -> Tensor:
@@ -159,8 +159,10 @@ def _message(states: tuple[Tensor, Tensor], kernel: tuple[int, ...], back: bool,
 
 def _told(stack: Tensor, a: Tensor, b: Tensor, back: bool) -> Float[Tensor, "models *groups positions width"]:
     """`sum_c W_c a_c + |W_c| b_c`, or the same with `W^T`."""
-    size = stack.abs()
-    if not back:
-        return (stack @ a + size @ b).sum(1)
-    a, b = a.transpose(-1, -2), b.transpose(-1, -2)  # quicker than transposing the large factor
-    return (a @ stack + b @ size).sum(1).transpose(-1, -2)
+    if stack.shape[1] == 1:  # nothing to add up
+        return _product(stack[:, 0], a[:, 0], back) + _product(stack[:, 0].abs(), b[:, 0], back)
+    return (_product(stack, a, back) + _product(stack.abs(), b, back)).sum(1)
+
+
+def _product(stack: Tensor, x: Tensor, back: bool) -> Float[Tensor, "*lead positions width"]:
+    return (x.mT @ stack).mT if back else stack @ x  # quicker than transposing the large factor

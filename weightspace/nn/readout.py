@@ -51,7 +51,7 @@ class Correlation(nn.Module):
     thousand, and, being fixed, leaves the result alone when every unit is doubled. This is where a message that
     arrives at the wrong units shows, however alike the statistics of all tensors are.
 
-    `asinh` is left to whom it serves, who can take many blocks at once.
+    `g` and `asinh` are left to whom they serve, who can take many blocks at once.
 
     Args:
         width: Of states and messages.
@@ -67,10 +67,10 @@ class Correlation(nn.Module):
     def forward(
         self, h: Tensor, m: Tensor, pool: Tensor | None, segment: Tensor | None
     ) -> Float[Tensor, "models segments pairs"]:
-        """Return `g * mean_u`, the inside of `asinh`, of each segment; `m` is standardised."""
+        """Return `mean_u` of each segment; `m` is standardised."""
         states, _ = standardise(h, pool, segment)
         product = (states @ self.states) * (m @ self.messages)
-        return GAIN * (product.mean(1, keepdim=True) if pool is None else pool @ product)
+        return product.mean(1, keepdim=True) if pool is None else pool @ product
 
 
 class Fingerprint(nn.Module):

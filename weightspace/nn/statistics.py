@@ -91,7 +91,7 @@ def _whole(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None)
     """The measures of tensors that are small enough to be taken at once."""
     flat = weight.to(dtype).flatten(1)
     mean = flat.mean(1, keepdim=True)
-    spread = (flat - mean).square().mean(1, keepdim=True)
+    spread = torch.linalg.vector_norm(flat - mean, dim=1, keepdim=True).square() / flat.shape[1]
     square = spread + mean.square()
     if min(weight.shape[1], weight.shape[2] * weight.shape[3]) == 1:
         top = (square * flat.shape[1]).sqrt()
