@@ -162,7 +162,7 @@ def test_the_encoder_that_ships_is_named_for_what_it_is(folder):
     assert encoder.id == Encoder.from_pretrained("random-sweep").id
     vector = encoder.encode(folder / "net0.safetensors").vector
     assert vector.shape == (256,) and vector.dtype == torch.float32
-    with pytest.raises(EncoderError, match="there is random-sweep"):
+    with pytest.raises(EncoderError, match="pass a folder that holds one, or random-sweep"):
         Encoder.from_pretrained("nobody")
 
 

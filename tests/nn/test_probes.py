@@ -47,7 +47,18 @@ def test_answers_of_up_to_sixteen_outputs_are_told_apart_in_full():
 def test_read_out_by_hand():
     readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
     answers = torch.tensor([[[1.0, 2.0], [0.5, -1.0]]], dtype=torch.float64)
-    state = math.asinh(2.0) * readout.unit[0] + math.asinh(-1.0) * readout.unit[1]
+    rms = math.sqrt((2 * 0.5**2 + 2 * 0.75**2) / 4) + 1e-3  # centred: -0.5, 0.5 and 0.75, -0.75
+    shape = [0.5 / rms, -0.75 / rms]  # of the second output, probe by probe
+    size = [-math.log(1 + math.exp(-1.0)) / 2, -math.log(1 + math.exp(1.5)) / 2]
+    state = sum(told * row for told, row in zip([*shape, *size], readout.unit, strict=True))
     torch.testing.assert_close(readout.states(answers)[0, 1], state)
     assert not readout(answers).allclose(readout(answers.flip(2)))  # classes have an order
     assert not readout(answers).allclose(readout(answers.flip(1)))  # and so have probes
+
+
+def test_one_output_and_huge_logits_are_read_too():
+    readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
+    one = torch.tensor([[[0.1], [0.4]]], dtype=torch.float64)
+    assert not readout(one).allclose(readout(2 * one)) and not readout(one).allclose(readout(-one))
+    huge = torch.tensor([[[1e30, -1e30], [0.0, 0.0]]], dtype=torch.float64)
+    assert torch.isfinite(readout(huge)).all() and torch.isfinite(readout(0 * huge)).all()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -17,7 +15,7 @@ CLASSES = 16
 """Cosines over the outputs: answers of up to so many outputs are told apart in full."""
 BANKS = {"image": (12, 12), "row": (64,)}
 """Cosines a dimension, for inputs with channels and pixels, and for rows of numbers or coordinates."""
-COLOURS = 3
+COLOURS, LEAST, UNLIKELY = 3, 1e-3, -8.0
 RANKS = (1, 3)
 """Dimensions that an input may have, without the batch."""
 
@@ -68,8 +66,9 @@ def _amplitudes(probes: int, channels: int, waves: tuple[int, ...], generator: G
 class ProbeReadout(nn.Module):
     """Answers to the probes as features of a network and as states of its output units.
 
-    The order of outputs has a meaning (classes), so answers are projected on cosines over the outputs. Answers pass
-    `asinh` first: logits of any size stay comparable.
+    Answers are read twice: in shape, centred over the outputs and divided by their root mean square, network by
+    network; and in size, as log-probabilities down to -8 (as `asinh` where there is one output, for which softmax says
+    nothing). The order of outputs has a meaning (classes), so both are projected on cosines over the outputs.
 
     Args:
         probes: How many.
@@ -80,18 +79,26 @@ class ProbeReadout(nn.Module):
 
     def __init__(self, probes: int, width: int, features: int, *, generator: Generator) -> None:
         super().__init__()
-        self.unit = draw(probes, width, generator=generator)
-        self.first = draw(probes * CLASSES, 2 * features, generator=generator)
-        self.second = draw(2 * features, features, generator=generator, scale=features**-0.5)
+        self.unit = draw(2 * probes, width, generator=generator)
+        self.first = draw(2 * probes * CLASSES, 2 * features, generator=generator)
+        self.second = draw(2 * features, features, generator=generator)
         self.absent = draw(1, features, generator=generator, scale=0.5)
 
     def states(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models outputs width"]:
         """Return what each output unit answers, as a state."""
-        return answers.asinh().transpose(1, 2) @ self.unit
+        return _read(answers).transpose(1, 2) @ self.unit
 
     def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models features"]:
         """Return features of the networks."""
-        outputs = answers.shape[2]
-        codes = on(depth_cosines(outputs, CLASSES), answers) * math.sqrt(CLASSES / min(outputs, CLASSES)) / outputs
-        told = (answers.asinh() @ codes).flatten(1)
+        codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
+        told = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
         return silu(told @ self.first) @ self.second
+
+
+def _read(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models twice_probes outputs"]:
+    """Shape and size of the answers, one after the other."""
+    several = answers.shape[2] > 1
+    centred = answers - answers.mean(2, keepdim=True) if several else answers
+    shape = centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + LEAST)
+    size = answers.log_softmax(2).clamp_min(UNLIKELY) / 2 if several else answers.asinh()
+    return torch.cat([shape, size], 1)
