@@ -12,9 +12,10 @@ from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.graph.trace import trace_graph
+from weightspace.train import loop
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.objective import Batch, _drop, _with_noise, contrast
-from weightspace.train.predict import predict
+from weightspace.train.predict import predict, validation_loss
 
 
 def final(training: EncoderTraining) -> dict[str, torch.Tensor]:
@@ -39,6 +40,29 @@ def test_a_stopped_training_goes_on_to_the_same_bits(config, corpus, tmp_path):
     resumed.run(state=tmp_path / "state.pt")
     assert all(whole[name].equal(value) for name, value in resumed.objective.state_dict().items())
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == config.steps
+
+
+def test_the_state_that_reads_the_validation_part_best_is_the_result(config, corpus, monkeypatch):
+    training, seen = EncoderTraining(config, corpus), []
+
+    def judge(objective, groups) -> float:
+        assert groups is corpus.groups["validation"]
+        seen.append(objective.encoder.head.linear.detach().clone())
+        return [3.0, 1.0, 2.0, 1.5, 4.0, 2.0][len(seen) - 1]
+
+    monkeypatch.setattr(loop, "validation_loss", judge)
+    training.run()
+    assert len(seen) == config.steps and training.least == 1.0
+    assert training.objective.encoder.head.linear.equal(seen[1]) and not seen[1].equal(seen[-1])
+
+
+def test_the_validation_loss_is_of_the_main_property_alone(config, corpus):
+    objective, groups = EncoderTraining(config, corpus).objective, corpus.groups["validation"]
+    found = validation_loss(objective, groups)
+    worse = [replace(g, targets=g.targets | {"test_accuracy": g.targets["test_accuracy"] + 5}) for g in groups]
+    other = [replace(g, targets=g.targets | {"epoch": g.targets["epoch"] + 5}) for g in groups]
+    assert validation_loss(objective, worse) > found + 5 and validation_loss(objective, other) == found
+    assert validation_loss(objective, []) == 0.0
 
 
 def test_every_parameter_is_learned(config, corpus):

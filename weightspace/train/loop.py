@@ -16,17 +16,21 @@ from weightspace.checkpoint.whole import replacing
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
 from weightspace.train.objective import Batch, EncoderObjective
+from weightspace.train.predict import validation_loss
 from weightspace.zoo.seeds import mix_seed
 
 Report = Callable[[int, int, dict[str, float]], None]
 CLIP = 1.0
+CHECKS = 20
+"""How often in a training the validation part is looked at, in equal distances."""
 
 
 class EncoderTraining:
     """An encoder in training. What happens at a step depends on the seed and the step alone.
 
     Where several processes train together (`torchrun`), they share the groups of each update and add up their
-    gradients, so that the result is that of one process up to rounding.
+    gradients, so that the result is that of one process up to rounding. Of the states that are looked at on the way,
+    the one that reads the validation part best is the result.
 
     Args:
         config: What to do.
@@ -44,15 +48,23 @@ class EncoderTraining:
         self.optimizer = torch.optim.AdamW(kinds, lr=config.learning_rate, betas=(0.9, 0.98), fused=device != "cpu")
         for parameter in self.objective.parameters():
             parameter.grad = torch.zeros_like(parameter)
+        self.best, self.least = self.objective.state_dict(), math.inf
         self.shares = torch.tensor([len(group) ** 0.5 for group in corpus.groups["train"]])
 
     def run(self, *, state: Path | None = None, save_every: float = 60.0, report: Report | None = None) -> None:
-        """Train to the end, from `state` on if it is there; it is written every `save_every` seconds and at the end."""
+        """Train to the end and take the best state.
+
+        Args:
+            state: File to go on from, if it is there; it is written every `save_every` seconds and at the end.
+            save_every: Seconds.
+            report: Called after each update.
+        """
         if state is not None and state.exists():
             self.restore(torch.load(state, weights_only=True, map_location=self.device))
         last = time.monotonic()
         while self.step < self.config.steps:
             losses = self.advance()
+            self._check()
             if report:
                 report(self.step, self.config.steps, losses)
             if (
@@ -63,6 +75,17 @@ class EncoderTraining:
                 last = time.monotonic()
                 with replacing(state) as draft:
                     torch.save(self.state, draft)
+        self.objective.load_state_dict(self.best)
+
+    def _check(self) -> None:
+        """Keep the state if it reads the validation part better than all before."""
+        every = max(1, self.config.steps // CHECKS)
+        if self.step % every and self.step != self.config.steps:
+            return
+        found = validation_loss(self.objective, self.corpus.groups["validation"])
+        if found <= self.least:
+            self.best = {name: value.clone() for name, value in self.objective.state_dict().items()}
+            self.least = found
 
     def advance(self) -> dict[str, float]:
         """Make one update; return the mean of each loss, read off only now and then to keep an accelerator busy."""
@@ -112,6 +135,8 @@ class EncoderTraining:
             "step": self.step,
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "least": self.least,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -119,6 +144,7 @@ class EncoderTraining:
         self.step = state["step"]
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.best, self.least = state["best"], state["least"]
 
 
 def schedule(step: int, config: TrainConfig) -> float:

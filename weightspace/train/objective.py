@@ -76,7 +76,7 @@ class EncoderObjective(nn.Module):
         learned = [name for name, _ in group.module.named_parameters()]  # noise could make a variance negative
         weights = _with_noise(plain, learned, config.noise, generator)
         vector = _drop(self.encode(group, weights, run=batch.run), config.drop, generator)
-        losses = self._properties(group, batch.places, vector)
+        losses = self.property_losses(group, batch.places, vector)
         if config.behaviour and group.dataset in self.inputs:
             losses["behaviour"] = config.behaviour * self._behaviour(group, weights, vector)
         if config.views:
@@ -84,7 +84,8 @@ class EncoderObjective(nn.Module):
             losses["views"] = config.views * contrast(vector, self.encode(group, noisy, run=False))
         return losses
 
-    def _properties(self, group: Group, places: Tensor, vector: Tensor) -> dict[str, Tensor]:
+    def property_losses(self, group: Group, places: Tensor, vector: Tensor) -> dict[str, Tensor]:
+        """Return the loss of each property that the group's networks have, by name."""
         losses: dict[str, Tensor] = {}
         for told in self.predictor.heads(vector):
             for name, predicted in told.items():

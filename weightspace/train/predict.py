@@ -1,6 +1,8 @@
-"""What a trained objective says of networks: vectors and predicted properties."""
+"""What an objective says of networks: vectors, predicted properties, and how wrong they are."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -10,6 +12,10 @@ from weightspace.train.data import Group
 from weightspace.train.objective import EncoderObjective, single
 
 TOGETHER = 1024
+MAIN = ("test_accuracy", "label")
+"""What the validation part is judged by: the first of these that a group has."""
+MOST = 256
+"""Networks of a group that are looked at to judge."""
 
 
 @torch.no_grad()
@@ -31,3 +37,20 @@ def predict(objective: EncoderObjective, group: Group, *, run: bool) -> tuple[Te
         names = objective.predictor.classes.get(name)
         columns[name] = told.cpu().numpy() if names is None else [names[i] for i in told.argmax(1).tolist()]
     return vector, pd.DataFrame(columns)
+
+
+@torch.no_grad()
+def validation_loss(objective: EncoderObjective, groups: Sequence[Group]) -> float:
+    """Return the mean loss of the main property over groups, half of it with networks run on the probes.
+
+    It is 0 where no group has one: then every state is as good as the one before.
+    """
+    objective.eval()
+    found = list[Tensor]()
+    for group in groups:
+        weights = {name: single(tensor[:MOST]) for name, tensor in group.weights.items()}
+        places = torch.arange(min(MOST, len(group)), device=next(iter(weights.values())).device)
+        for run in (True, False):
+            losses = objective.property_losses(group, places, objective.encode(group, weights, run=run))
+            found += [losses[name] for name in MAIN if name in losses][:1]
+    return float(torch.stack(found).mean()) if found else 0.0
