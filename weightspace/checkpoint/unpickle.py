@@ -9,9 +9,10 @@ from __future__ import annotations
 import pickletools
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -89,19 +90,23 @@ STAND_INS: dict[str, Callable[..., Any]] = {
 """What `trust` lets through, by the name in the pickle. Reviewed: none of them calls back into the file."""
 
 
-def load_pickle(path: Path, *, trust: bool, mmap: bool) -> Any:
+def load_pickle(
+    path: Path, *, trust: bool, mmap: bool, further: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+) -> Any:
     """What `torch.save` wrote, tensors on the CPU.
 
     Args:
         path: A file written by `torch.save`, of the zip or the older form.
         trust: Whether `STAND_INS` may stand for the classes they are named after.
         mmap: Map the tensors instead of reading them; zip form, stored uncompressed.
+        further: Harmless stand-ins of one format, by the name in the pickle.
 
     Raises:
         UnsafeCheckpointError: It asks for code; the globals are named.
         CheckpointError: It is damaged.
     """
-    allowed: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()] if trust else []
+    known = {**(STAND_INS if trust else {}), **further}
+    allowed: list[Any] = [(stand_in, name) for name, stand_in in known.items()]
     try:
         with _only(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")

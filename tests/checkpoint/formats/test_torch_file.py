@@ -184,13 +184,16 @@ def test_reviewed_classes_need_the_flag_and_pass_with_it(value, said, tmp_path):
 def test_what_other_libraries_allow_in_the_whole_process_counts_for_nothing(tmp_path):
     path = saved(tmp_path, {"state_dict": STATE, "extra": collections.defaultdict(list, {"a": [1]})})
     before = torch.serialization.get_safe_globals()
-    with torch.serialization.safe_globals([collections.defaultdict, list, Runs]):
+    torch.serialization.add_safe_globals([collections.defaultdict, list, Runs])
+    try:
         allowed = torch.serialization.get_safe_globals()
         with pytest.raises(UnsafeCheckpointError, match="defaultdict"):
             load_checkpoint(path)
         assert_is_state(load_checkpoint(path, trust=True))
         assert set(torch.serialization.get_safe_globals()) == set(allowed)
-    assert set(torch.serialization.get_safe_globals()) == set(before)
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
 
 
 def test_numpy_arrays_keep_their_numbers(tmp_path):

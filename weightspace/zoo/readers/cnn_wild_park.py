@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch.serialization import safe_globals
 
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.checkpoint.unpickle import load_pickle
@@ -66,8 +65,7 @@ def list_zoo(source: Path) -> Listing:
 
 
 def _load(source: Path, row: Row) -> Network:
-    with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
-        saved = load_pickle(source / str(row["_file"]), trust=True, mmap=False)
+    saved = load_pickle(source / str(row["_file"]), trust=True, mmap=False, further=STAND_INS)
     if not isinstance(saved, dict) or not isinstance(saved.get("model"), dict):
         raise ZooError(f"{row['_file']}: holds no state dict `model`; it is no checkpoint of the CNN Wild Park.")
     checkpoint = load_checkpoint(saved["model"])
