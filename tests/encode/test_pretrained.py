@@ -12,6 +12,7 @@ from weightspace.encode.network import SweepConfig, SweepNetwork
 from weightspace.encode.predictor import Predictor
 from weightspace.errors import EncoderError
 from weightspace.execute.module import from_module
+from weightspace.graph.trace.program import Program
 
 SMALL = SweepConfig(width=8, pairs=6, waves=0, features=12, stage=10, latent=16, depths=3, probes=4, hidden=24)
 
@@ -29,6 +30,10 @@ def network(seed: int = 0, activation: type[nn.Module] = nn.ReLU) -> nn.Module:
 
 def checkpoint(seed: int = 0, activation: type[nn.Module] = nn.ReLU):
     return from_module(network(seed, activation), (torch.zeros(2, 1, 3, 3),))
+
+
+def program(checkpoint) -> Program:
+    return Program.from_json(checkpoint.metadata["architecture"])
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path):
@@ -60,9 +65,9 @@ def test_answers_are_those_of_the_networks():
 
 def test_networks_that_probes_do_not_fit_are_encoded_from_their_weights():
     tokens = from_module(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 2)), (torch.zeros(2, 5, dtype=torch.long),))
-    assert input_shape(tokens) is None and answer_probes(encoder().network.probes, [tokens]) is None
+    assert input_shape(program(tokens)) is None and answer_probes(encoder().network.probes, [tokens]) is None
     assert encoder().encode(tokens).vector.equal(encoder(run=False).encode(tokens).vector)
-    assert input_shape(checkpoint()) == (1, 3, 3)
+    assert input_shape(program(checkpoint())) == (1, 3, 3)
 
 
 def test_answers_that_are_not_finite_leave_the_vector_finite():

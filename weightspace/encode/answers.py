@@ -23,16 +23,12 @@ def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tenso
     return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
-def input_shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:
-    """Shape of one input of a network that probes fit, by its program; None where they don't or there is none.
+def input_shape(program: Program) -> tuple[int, ...] | None:
+    """Shape of one input of a network that probes fit; None where they don't.
 
     Probes are images or rows of numbers, and there must be one input with a batch and one output with a row of
     numbers for each input.
     """
-    text = checkpoint.metadata.get("architecture")
-    if text is None:
-        return None
-    program = Program.from_json(text)
     inputs = [slot for slot in program.slots if slot.role == "input"]
     fits = program.runs and len(inputs) == len(program.outputs) == 1 and inputs[0].batched and inputs[0].value.is_float
     shape = tuple(inputs[0].value.shape[1:]) if fits else ()
@@ -45,7 +41,8 @@ def answer_probes(probes: ProbeBank, checkpoints: list[Checkpoint]) -> Tensor | 
 
     Answers that are not finite count as 0.
     """
-    shape = input_shape(checkpoints[0])
+    text = checkpoints[0].metadata.get("architecture")
+    shape = None if text is None else input_shape(Program.from_json(text))
     if shape is None:
         return None
     stacked = stack_tensors([checkpoint.tensors for checkpoint in checkpoints])

@@ -10,10 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from weightspace.encode.answers import input_shape
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.encode.properties import find_classes, read_targets
 from weightspace.errors import ZooError
-from weightspace.graph.trace import trace_graph
+from weightspace.graph.trace import trace_program
+from weightspace.graph.trace.program import Program
 from weightspace.zoo.data import load_dataset
 from weightspace.zoo.store import Population
 
@@ -30,7 +32,7 @@ class Group:
         dataset: What all of them were trained on; empty if they differ.
         plan: Of their graph.
         module: Runs them.
-        shape: Of one input.
+        shape: Of one input; None where probes do not fit, so that the networks are never run on them.
         weights: `(models, ...)` by tensor name.
         targets: `(models,)` by property; NaN where it is not known.
         rows: Of the manifest.
@@ -40,7 +42,7 @@ class Group:
     dataset: str
     plan: Plan
     module: nn.Module
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     weights: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     rows: pd.DataFrame
@@ -119,12 +121,12 @@ def load_corpus(
 def _groups(
     population: Population, architecture: str, rows: pd.DataFrame, classes: dict[str, list[str]], device: str
 ) -> list[Group]:
-    known = population.architectures[architecture]
-    if "family" not in known:
+    text = population.program(architecture)
+    if text is None:
         return []
-    module, shape = population.module(architecture).eval(), tuple(known["signature"]["inputs"])
-    plan = compile_plan(trace_graph(module, (torch.zeros(2, *shape),)))
-    module = module.to(device)
+    program = Program.from_json(text)
+    plan, shape = compile_plan(trace_program(program)), input_shape(program)
+    module = population.module(architecture).eval().to(device)
     stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
     targets = {name: torch.tensor(values, device=device) for name, values in read_targets(rows, classes).items()}
     names = set(rows["dataset"].astype(str))

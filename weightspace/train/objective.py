@@ -12,7 +12,6 @@ from torch import Generator, Tensor, nn
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
 from weightspace.encode.predictor import Predictor
-from weightspace.execute.stack import run_stacked
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
@@ -56,7 +55,7 @@ class EncoderObjective(nn.Module):
         self.encoder = SweepNetwork(config.sizes, generator=generator)
         self.predictor = Predictor(latent, corpus.classes, corpus.scales(), generator=generator)
         widths = {
-            g.dataset: len(self.inputs[g.dataset]) * _outputs(g)
+            g.dataset: len(self.inputs[g.dataset]) * _outputs(g, self.inputs[g.dataset])
             for g in corpus.groups["train"]
             if g.dataset in self.inputs
         }
@@ -65,7 +64,7 @@ class EncoderObjective(nn.Module):
     def encode(self, group: Group, weights: Mapping[str, Tensor], *, run: bool) -> Tensor:
         """Return the vectors of networks of a group."""
         answers = None
-        if run and self.config.sizes.probes:
+        if run and self.config.sizes.probes and group.shape is not None:
             answers = run_networks(group.module, weights, self.encoder.probes(group.shape))
         return self.encoder(group.plan, weights, answers).vector
 
@@ -146,9 +145,7 @@ def _drop(vector: Tensor, share: float, generator: Generator) -> Tensor:
     return vector * kept / (1 - share)
 
 
-def _outputs(group: Group) -> int:
+def _outputs(group: Group, inputs: Tensor) -> int:
     with torch.no_grad():
         first = {name: single(t[:1]) for name, t in group.weights.items()}
-        return run_stacked(
-            group.module, first, torch.zeros(1, *group.shape, device=next(iter(first.values())).device)
-        ).shape[-1]
+        return run_networks(group.module, first, inputs[:1]).shape[-1]
