@@ -7,12 +7,16 @@ keeps the protocol `Peer` itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.encoder.graph_peer import GraphNet
 from benchmarks.encoder.nfn_peer import NFNNet
 from benchmarks.encoder.probes import ProbeNet
 from benchmarks.encoder.statnn import StatBoosting, StatNet
-from benchmarks.encoder.training import NeuralPeer, Peer
+from benchmarks.encoder.sweep_peer import SweepRead
+from benchmarks.encoder.training import NeuralPeer, Peer, Schedule
+
+SWEEPS = Schedule(batch=128)
 
 PEERS: dict[str, Callable[[], Peer]] = {
     "statnn-boosting": StatBoosting,
@@ -20,4 +24,6 @@ PEERS: dict[str, Callable[[], Peer]] = {
     "probes": lambda: NeuralPeer(ProbeNet),
     "graph": lambda: NeuralPeer(GraphNet),
     "nfn": lambda: NeuralPeer(NFNNet),
+    "sweeps": lambda: NeuralPeer(partial(SweepRead, run=False), SWEEPS),
+    "sweeps+probes": lambda: NeuralPeer(partial(SweepRead, run=True), SWEEPS),
 }

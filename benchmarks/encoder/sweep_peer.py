@@ -1,4 +1,4 @@
-"""Our encoder of the sizes that are trained, as a module that takes a `Batch`; for timing, not a peer by itself."""
+"""Our encoder of the sizes that are trained, as a module that takes a `Batch`: its vectors for timing, a read-out as a peer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from benchmarks.encoder.data import Batch, Group, Networks
+from benchmarks.encoder.parts import Head
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
 from weightspace.encode.plan import Plan, compile_plan
@@ -47,6 +48,20 @@ class SweepNet(nn.Module):
             probes = self.encoder.probes(group.architecture.signature.inputs)
             answers = run_networks(module.to(probes.device), group.weights, probes)
         return self.encoder(plan, group.weights, answers).vector
+
+
+@final
+class SweepRead(nn.Module):
+    """Our vectors and the head that every peer has."""
+
+    def __init__(self, train: Networks, outputs: int, *, run: bool):
+        super().__init__()
+        self.vectors = SweepNet(train, outputs, run=run)
+        self.head = Head(LEARNED.latent, outputs)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return raw outputs `(networks, outputs)`."""
+        return self.head(self.vectors(batch))
 
 
 SUBJECTS = {"encoder": SweepNet, "encoder+probes": partial(SweepNet, run=True)}

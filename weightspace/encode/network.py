@@ -13,7 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import silu
 
 from weightspace.encode.plan import SIZES, Plan
-from weightspace.encode.states import ROLES, AxisStates, UnitStates
+from weightspace.encode.signals import Signals
+from weightspace.encode.states import ROLES, AxisStates, UnitStates, joined
 from weightspace.encode.visit import About, Visit
 from weightspace.encode.weights import Weights, measure_weights, ready_weights
 from weightspace.nn.constants import on
@@ -33,6 +34,7 @@ EMPHASIS = {
     "axes": 0.32,
     "order": 0.3,
     "answers": 0.3,
+    "signals": 0.3,
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
 
@@ -64,6 +66,7 @@ class SweepConfig:
     depths: int = 0
     probes: int = 0
     hidden: int = 0
+    signals: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,10 @@ class SweepNetwork(nn.Module):
         if config.probes:
             self.probes = ProbeBank(config.probes, generator=generator)
             self.answers = ProbeReadout(config.probes, config.width, config.features, generator=generator)
+        if config.signals:
+            self.signals = Signals(config.signals, generator=generator)
+            self.told = ProbeReadout(config.signals, config.width, config.features, generator=generator)
+            self.heard = draw(config.signals, config.width, generator=generator)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         self.head = ReadOut(list(emphasis.values()), config.latent, config.hidden, generator=generator)
 
@@ -132,6 +139,12 @@ class SweepNetwork(nn.Module):
         h = self.states.start(plan)
         if answers is not None:
             self._answer(plan, h, answers)
+        if self.config.signals:
+            signals = self.signals(plan, {name: m.to(rms.dtype) for name, m in matrices.items()})
+            for name, x in signals.items():
+                size = x.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+                h[name] = h[name] + (x / size) @ self.heard
+            outs = [signals[n] for n, a in plan.axes.items() if a.role == "output"]
         ready = ready_weights(plan, matrices, rms)
         said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
         means = on(plan.owners, said)
@@ -141,6 +154,9 @@ class SweepNetwork(nn.Module):
         parts = self._parts(plan, h, (features, together, stages))
         if self.config.probes:
             parts.append(self.answers.absent.expand(len(rms), -1) if answers is None else self.answers(answers))
+        if self.config.signals:
+            out = joined([o.expand(len(rms), -1, -1) for o in outs]).transpose(1, 2) if outs else None
+            parts.append(self.told.absent.expand(len(rms), -1) if out is None else self.told(out))
         return Encoding(self.head(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages)
 
     def _answer(self, plan: Plan, h: UnitStates, answers: Tensor) -> None:
@@ -194,6 +210,7 @@ class SweepNetwork(nn.Module):
             "axes": 2 * len(ROLES) * c.width,
             "order": c.depths * c.stage,
             "answers": c.features * bool(c.probes),
+            "signals": c.features * bool(c.signals),
         }
         return {name: width for name, width in widths.items() if width}
 
