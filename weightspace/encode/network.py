@@ -136,16 +136,16 @@ class SweepNetwork(nn.Module):
         known, rms = describe(measures, tuple(edge.sizes for edge in plan.edges))
         contexts = self._contexts(plan, known)
         features = (torch.cat([known, contexts], 2) @ self.shape + self.phase).sin()
+        ready = ready_weights(plan, matrices, rms)
         h = self.states.start(plan)
         if answers is not None:
             self._answer(plan, h, answers)
         if self.config.signals:
-            signals = self.signals(plan, {name: m.to(rms.dtype) for name, m in matrices.items()})
+            signals = self.signals(plan, ready, rms)
             for name, x in signals.items():
                 size = x.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
                 h[name] = h[name] + (x / size) @ self.heard
             outs = [signals[n] for n, a in plan.axes.items() if a.role == "output"]
-        ready = ready_weights(plan, matrices, rms)
         said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
         means = on(plan.owners, said)
         heard = means @ said

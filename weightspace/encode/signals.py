@@ -1,52 +1,55 @@
-"""Networks run on learned signals by their graph alone: no module, no image, no place.
+"""Networks run on learned signals by their graph alone: no module, no image.
 
-signals of the inputs -> block by block: product with the weights, bias, norm, the network's own activation -> outputs
+signals of the inputs -> stage by stage: product with the weights, norm, shift, the network's own activation -> outputs
 
-A unit's signals are what it would answer at a few imagined places. What a kernel sees around a place is the signal of
-the place and, at higher cosines, learned mixtures of other places. Residual sums, norms and activations follow the
+A unit's signals are what it would answer at a few imagined places. Residual sums, norms and activations follow the
 operations of the stages; what a graph doesn't tell (attention, gates, strides) is left out, so that such networks are
 run in likeness only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.plan import Edge, Plan, PlanStage
 from weightspace.encode.sides import Side
 from weightspace.encode.states import ROLES, joined
+from weightspace.encode.weights import Weights
 from weightspace.nn.constants import on
-from weightspace.nn.cosines import FREQUENCIES, index_codes, kernel_cosines
+from weightspace.nn.cosines import index_codes
+from weightspace.nn.patches import Patches
 from weightspace.nn.seeded import draw
-from weightspace.nn.tiles import as_matrix, grouped
 
-ACTIVATIONS = {
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "sin": torch.sin,
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
+    "gelu": F.gelu,
     "hardswish": F.hardswish,
+    "leaky_relu": F.leaky_relu,
+    "relu": F.relu,
     "relu6": F.relu6,
+    "selu": F.selu,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "sin": torch.sin,
+    "softplus": F.softplus,
+    "tanh": torch.tanh,
 }
+"""By operation of a stage."""
 CODES = 48
 LARGEST = 30.0
-"""Root mean square that signals are brought down to where they are larger."""
+"""Root mean square that the signals of a stage are brought down to where they are larger."""
 EPS = 1e-5
-NEAR_ONE = 0.3
 
 
+@final
 class Signals(nn.Module):
-    """Learned inputs and patches, and the run of a plan on them.
+    """Learned inputs, and the run of a plan on them.
 
     Args:
         places: Signals of a unit.
@@ -57,107 +60,111 @@ class Signals(nn.Module):
         super().__init__()
         self.roles = draw(len(ROLES), places, generator=generator, scale=1.0)
         self.codes = draw(CODES, places, generator=generator)
-        mixers = NEAR_ONE * draw(len(FREQUENCIES), places, places, generator=generator).detach()
-        mixers[0] += torch.eye(places)
-        self.mixers = nn.Parameter(mixers)
+        self.patches = Patches(places, generator=generator)
 
-    def forward(self, plan: Plan, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return signals by axis, `(models, units, places)`.
+    def forward(self, plan: Plan, ready: Sequence[Weights], rms: Tensor) -> dict[str, Tensor]:
+        """Return signals by axis, `(models, units, places)`; `(1, ...)` where no weight has touched them.
 
         Args:
             plan: The architecture's.
-            weights: Tensor name to `(models, out, in, taps)`.
+            ready: Weights of its edges.
+            rms: Root mean square of each, `(models, edges)`.
         """
-        signals = {name: self._start(plan, name)[None] for name in plan.axes}
-        written, before = set[str](), dict[str, Tensor]()
+        run = _Run(self.patches, {name: self._start(plan, name) for name in plan.axes})
+        given = iter(zip(plan.edges, ready, rms.unbind(1), strict=True))
         for stage in plan.stages:
-            self._stage(stage, weights, signals, (written, before))
-        return signals
+            run.pass_stage(stage, [next(given) for _ in stage.edges])
+        return run.signals
 
     def _start(self, plan: Plan, name: str) -> Tensor:
-        axis = plan.axes[name]
-        start = self.roles[ROLES.index(axis.role)].expand(plan.counts[name], -1)
-        return start + on(index_codes(plan.counts[name], CODES), start) @ self.codes
+        """Signals of units that nothing writes: by their role, and by their index where it has a meaning."""
+        role, count = plan.axes[name].role, plan.counts[name]
+        start = self.roles[ROLES.index(role)].expand(1, count, -1)
+        return start if role == "hidden" else start + on(index_codes(count, CODES), start) @ self.codes
 
-    def _stage(self, stage: PlanStage, weights: Mapping[str, Tensor], signals: dict[str, Tensor], kept: tuple) -> None:
-        written, before = kept
-        own = [edge for edge in stage.edges if edge.source is None or edge.target is None]
-        total: dict[Side, Tensor] = {}
-        for edge in stage.edges:
-            if edge in own or edge.target is None:
-                continue
-            m = self._carry(edge, weights[edge.tensor], signals)
-            total[edge.target] = total[edge.target] + m if edge.target in total else m
-        sides = list(total) or [side for edge in own[:1] if (side := edge.target or edge.source)]
-        for side in sides:
-            axes = side.axes
-            if not axes:
-                continue
-            current = joined([signals[name] for name in axes])
-            if side in total:
-                for name in axes:
-                    if name in written:
-                        before.setdefault(name, signals[name])
-                current = side.merged(side.rows(total[side]))
-            here = [e for e in own if (e.target or e.source).axes == axes]
-            current = _own(current, here, weights, norm=stage.ops[0])
-            if "add" in stage.ops:
-                parts = current.split(side.counts, 1)
-                current = torch.cat([p + before.pop(n) if n in before else p for n, p in zip(axes, parts)], 1)
-            for op in stage.ops:
-                if op in ACTIVATIONS:
-                    current = ACTIVATIONS[op](current)
-            size = current.square().mean((1, 2), keepdim=True).sqrt()
-            current = current * (LARGEST / size.clamp_min(LARGEST))
-            for name, part in zip(axes, current.split(side.counts, 1)):
-                signals[name] = part
-                written.add(name)
 
-    def _carry(self, edge: Edge, weight: Tensor, signals: dict[str, Tensor]) -> Tensor:
-        """Products of a block with what its units see, `(models, positions, places)`."""
+Given = tuple[Edge, Weights, Tensor]
+"""An edge with its weights and their root mean square, `(models,)`."""
+
+
+@dataclass(eq=False)
+class _Run:
+    """Signals on their way.
+
+    Args:
+        patches: Products with weights.
+        signals: By axis.
+        kept: What a residual sum adds to what is written now, by axis.
+        written: Axes that a stage has written.
+    """
+
+    patches: Patches
+    signals: dict[str, Tensor]
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+
+    def pass_stage(self, stage: PlanStage, given: list[Given]) -> None:
+        """Write what the stage answers to the axes that it tells."""
+        own = [each for each in given if each[0].source is None or each[0].target is None]
+        totals: dict[Side, Tensor] = {}
+        for edge, weights, rms in given:
+            if edge.source is not None and edge.target is not None:
+                told = self._product(edge, weights, rms)
+                totals[edge.target] = totals[edge.target] + told if edge.target in totals else told
+        alone = [side for edge, _, _ in own[:1] if (side := edge.target or edge.source)]
+        for side in list(totals) or alone:
+            if side.axes:
+                self._write(side, stage.ops, totals.get(side), own)
+
+    def _product(self, edge: Edge, weights: Weights, rms: Tensor) -> Tensor:
         side = edge.source
-        states = joined([signals[name] for name in side.axes])
+        assert side is not None
+        states = joined([self.signals[name] for name in side.axes])
         if side.bare:
             states = torch.cat([states, torch.ones_like(states[:, :1])], 1)
         x = side.positions(states)
-        channels, cosines = kernel_cosines(edge.kernel)
-        waves = (weight @ on(cosines, weight)) * len(cosines) if len(cosines) > 1 else weight  # sums over the taps
-        mixers = self.mixers.index_select(0, on(_index(tuple(channels)), x))  # (channels, places, places)
-        seen = (x[:, None] @ mixers) if len(channels) > 1 else x[:, None]  # (models, channels, positions, places)
-        if edge.split:
-            index = edge.split[1]
-            waves = grouped(waves, edge.split[0], index, dim=1)  # (models, groups, outs, ins, channels)
-            seen = seen.unflatten(2, (len(index), -1))  # (models, channels, groups, ins, places)
-            found = waves.movedim(-1, 2).transpose(2, 3).flatten(3) @ seen.movedim(1, 2).flatten(2, 3)
-            return found.flatten(1, 2)
-        return waves.transpose(2, 3).flatten(2) @ seen.flatten(1, 2)
+        if weights.waves is None:
+            return self.patches.between(weights.matrix, x, edge.kernel, edge.split)
+        plain = weights.waves[..., : weights.waves.shape[3] // 2]
+        return self.patches.across(plain, x, edge.kernel) * rms[:, None, None]
+
+    def _write(self, side: Side, ops: tuple[str, ...], told: Tensor | None, own: list[Given]) -> None:
+        if told is None:
+            x = joined([self.signals[name] for name in side.axes])
+        else:
+            x = side.merged(side.rows(told))
+            again = self.written.intersection(side.axes)
+            self.kept |= {name: self.signals[name] for name in again - set(self.kept)}
+        x = _apply_own(x, {e.kind: w for e, w, _ in own if (e.target or e.source or side).axes == side.axes}, side, ops)
+        parts = dict(zip(side.axes, x.split(side.counts, 1), strict=True))
+        for name, part in parts.items():
+            if "add" in ops and name in self.kept:
+                part = part + self.kept.pop(name)
+            for activation in (ACTIVATIONS[op] for op in ops if op in ACTIVATIONS):
+                part = activation(part)
+            self.signals[name] = _bounded(part)
+        self.written |= parts.keys()
 
 
-def _own(current: Tensor, edges: list[Edge], weights: Mapping[str, Tensor], *, norm: str) -> Tensor:
-    """Signals after the norms, gains and shifts of their own side."""
-    by_kind = {edge.kind: edge for edge in edges}
+def _apply_own(x: Tensor, own: Mapping[str, Weights], side: Side, ops: tuple[str, ...]) -> Tensor:
+    """Signals after the norm, gains and shifts that sit on their side."""
 
-    def value(kind: str) -> Tensor | None:
-        edge = by_kind.get(kind)
-        side = edge and (edge.target or edge.source)
-        if edge is None or side is None:
-            return None
-        return side.merged(side.rows(weights[edge.tensor].flatten(2)[..., :1]))
+    def value(kind: str) -> Tensor:
+        return side.merged(side.rows(own[kind].matrix.flatten(2)[..., :1].to(x.dtype)))
 
-    mean, variance = value("running mean"), value("running variance")
-    if mean is not None and variance is not None:
-        current = (current - mean) * (variance.clamp_min(0) + EPS).rsqrt()
-    elif norm == "norm":
-        current = current - current.mean(1, keepdim=True)
-        current = current * (current.square().mean(1, keepdim=True) + EPS).rsqrt()
-    gain, shift, bias = value("norm scale"), value("norm shift"), value("bias")
-    for factor in (gain,):
-        current = current if factor is None else current * factor
-    for summand in (shift, bias):
-        current = current if summand is None else current + summand
-    return current
+    if "running mean" in own and "running variance" in own:
+        x = (x - value("running mean")) * (value("running variance").clamp_min(0) + EPS).rsqrt()
+    elif ops[0] == "norm":
+        x = x - x.mean(1, keepdim=True)
+        x = x * (x.square().mean(1, keepdim=True) + EPS).rsqrt()
+    if "norm scale" in own:
+        x = x * value("norm scale")
+    for kind in ("norm shift", "bias"):
+        x = x + value(kind) if kind in own else x
+    return x
 
 
-@lru_cache(maxsize=256)
-def _index(channels: tuple[int, ...]) -> Tensor:
-    return torch.tensor(channels)
+def _bounded(x: Tensor) -> Tensor:
+    """Signals of a root mean square of `LARGEST` at most, network by network: deep likenesses can grow without end."""
+    size = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) / (x.shape[1] * x.shape[2]) ** 0.5
+    return x * (LARGEST / size.clamp_min(LARGEST))

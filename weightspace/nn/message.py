@@ -37,8 +37,7 @@ class KernelMessage(nn.Module):
 
     def mixers(self, kernel: tuple[int, ...]) -> Float[Tensor, "waves width width"]:
         """Return the `A_c` and then the `B_c` of a kernel's channels."""
-        channels, _ = kernel_cosines(kernel)
-        return self.mixer.index_select(1, on(_places(tuple(channels)), self.mixer)).flatten(0, 1)
+        return channel_mixers(self.mixer, kernel).flatten(0, 1)
 
     def between(
         self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], back: bool, split: tuple[str, Tensor] | None
@@ -72,7 +71,7 @@ class KernelMessage(nn.Module):
         a, b = (x.unflatten(2, (len(split[1]), -1)) for x in states)
         parts = []
         for groups, tile in group_tiles(weight, a.dtype, split):
-            stack = _channels(tile, kernel)
+            stack = kernel_channels(tile, kernel)
             parts.append(_told(stack, a[:, :, groups], b[:, :, groups], back) / stack.shape[-2 if back else -1])
         return torch.cat(parts, 1).flatten(1, 2)
 
@@ -84,15 +83,7 @@ class KernelMessage(nn.Module):
         States are mixed on the side that has fewer positions: before the product with `W_c` or after.
         """
         stack = waves.transpose(1, 2) if back else waves
-        far, near = stack.shape[1:3]
-        mixer = self.mixers(kernel)
-        if near <= far:
-            mixed = h @ mixer.transpose(0, 1).flatten(1)
-            told = stack.flatten(2) @ mixed.view(len(h), -1, h.shape[2])
-        else:
-            found = stack.transpose(2, 3).flatten(1, 2) @ h
-            told = found.view(len(h), far, -1) @ mixer.flatten(0, 1)
-        return told / near
+        return across(stack, h, self.mixers(kernel)) / stack.shape[2]
 
     def within(
         self, waves: Float[Tensor, "models positions waves"], h: Tensor, *, kernel: tuple[int, ...]
@@ -106,6 +97,24 @@ class KernelMessage(nn.Module):
         """
         mixed = (h @ self.mixers(kernel).transpose(0, 1).flatten(1)).unflatten(2, (-1, h.shape[2]))
         return (mixed * waves[..., None]).sum(2) + waves.sum(2, keepdim=True) * self.own
+
+
+def across(
+    stack: Float[Tensor, "models far near waves"], h: Tensor, mixers: Float[Tensor, "waves width width"]
+) -> Float[Tensor, "models far width"]:
+    """Return `sum_w stack_w (h mixers_w)`, states mixed on the side that has fewer positions."""
+    far, near = stack.shape[1:3]
+    if near <= far:
+        mixed = h @ mixers.transpose(0, 1).flatten(1)
+        return stack.flatten(2) @ mixed.view(len(h), -1, h.shape[2])
+    found = stack.transpose(2, 3).flatten(1, 2) @ h
+    return found.view(len(stack), far, -1) @ mixers.flatten(0, 1)
+
+
+def channel_mixers(mixer: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "*lead channels width width"]:
+    """Return the matrices of the channels of a kernel, from those of all `FREQUENCIES`."""
+    channels, _ = kernel_cosines(kernel)
+    return mixer.index_select(-3, on(_places(tuple(channels)), mixer))
 
 
 def small_waves(weight: Float[Tensor, "models outs ins taps"], kernel: tuple[int, ...], scale: Tensor) -> Tensor:
@@ -144,8 +153,8 @@ def _places(channels: tuple[int, ...]) -> Tensor:
     return torch.tensor(channels)
 
 
-def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels *groups outs ins"]:
-    """`W_c` of `(models, *groups, outs, ins, taps)`."""
+def kernel_channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels *groups outs ins"]:
+    """Return `W_c` of `(models, *groups, outs, ins, taps)`."""
     _, cosines = kernel_cosines(kernel)
     if len(cosines) == 1:
         return weight.movedim(-1, 1)
@@ -154,7 +163,7 @@ def _channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models 
 
 
 def _message(states: tuple[Tensor, Tensor], kernel: tuple[int, ...], back: bool, weight: Tensor) -> Tensor:
-    return _told(_channels(weight, kernel), *states, back)
+    return _told(kernel_channels(weight, kernel), *states, back)
 
 
 def _told(stack: Tensor, a: Tensor, b: Tensor, back: bool) -> Float[Tensor, "models *groups positions width"]:
