@@ -1,4 +1,4 @@
-"""Our encoder of the sizes that are trained, as a module that takes a `Batch`: vectors to time, a read-out as a peer."""
+"""Our encoder of the sizes that are trained, as a module that takes a `Batch`: vectors to time, and as a peer."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ __all__ = ["Batch", "HeteroData", "NaiveVisit"]
 
 
 class Messages(MessagePassing):
-    """`sum_c W_c (h A_c) + |W_c| (h B_c)` over the edges into each row."""
+    """`sum_c W_c (h A_c) + |W_0| (h B)` over the edges into each row."""
 
     def __init__(self):
         super().__init__(aggr="sum")
@@ -35,7 +35,7 @@ class Messages(MessagePassing):
         )
 
     def message(self, x_j, ahead, taps, behind, mixer):
-        return torch.einsum("ec,ew,cwv->ev", torch.cat([taps, taps.abs()], 1), x_j * ahead, mixer) * behind
+        return torch.einsum("ec,ew,cwv->ev", torch.cat([taps, taps[:, :1].abs()], 1), x_j * ahead, mixer) * behind
 
 
 def slots_of(segment: Tensor, slot: Tensor) -> Tensor:
@@ -59,14 +59,14 @@ class NaiveVisit:
         self.data, self.real, self.visited = data, Visit.forward, 0
         self.messages = Messages()
 
-    def __call__(self, visit: Visit, h, edge: Edge, *, about: About, direction: str):
-        if edge.source is None or edge.target is None:
-            return self.real(visit, h, edge, about=about, direction=direction)
+    def __call__(self, visit: Visit, h, edge: Edge, about: About):
+        if not edge.between:
+            return self.real(visit, h, edge, about)
         self.visited += 1
-        near, far = (0, 1) if direction == "ahead" else (1, 0)
+        near, far = (1, 0) if visit.back else (0, 1)
         m = self.rows(visit, h, edge, about, (near, far))
         m = m * about.weights.inverse
-        return visit._receive(h, edge.ends(direction)[1], m[None], about)
+        return visit._receive(h, edge.ends(visit.back)[1], m[None], about)
 
     def rows(self, visit: Visit, h, edge: Edge, about: About, ends: tuple[int, int]) -> Tensor:
         """One message for each unit in each segment of the far side: the mean over all edges into it."""
@@ -91,7 +91,8 @@ class NaiveVisit:
             ahead, behind = (self.modulation(visit, store, axis_of, end, i) for i, end in enumerate(ends))
             ahead = ahead + about.gate
             channels, cosines = kernel_cosines(store.kernel)
-            given = ahead, store.edge_attr.double() @ cosines, visit.message.mixer[:, channels].flatten(0, 1), behind
+            mixer = visit.message.mixer[[*channels, -1]]
+            given = ahead, store.edge_attr.double() @ cosines, mixer, behind
             total = total + self.messages(torch.stack([store.edge_index[ends[0]], rows]), x, given, rows=len(total))
             times = times + torch.bincount(rows, minlength=len(times))
         return total / times[:, None]

@@ -91,7 +91,7 @@ def test_what_is_constant_up_to_rounding_becomes_nothing():
 def test_a_linear_message_is_its_equation():
     message = KernelMessage(4, generator=Generator().manual_seed(0)).double()
     weight, h = draw(3, 5), draw(5, 4, seed=1)
-    a, b = message.mixer[:, 0]
+    a, b = message.mixer[0], message.mixer[-1]
     expected = (weight @ (h @ a) + weight.abs() @ (h @ b)) / 5
     found = message.between(weight[None, :, :, None], h[None], kernel=(), back=False, split=None)
     torch.testing.assert_close(found[0], expected)

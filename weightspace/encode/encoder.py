@@ -26,7 +26,7 @@ from weightspace.errors import EncoderError
 from weightspace.graph.axes import GRAPH_VERSION
 from weightspace.latents.table import LatentTable
 
-VERSION = 2
+VERSION = 3
 SEEDS = {"random-sweep": 0}
 
 

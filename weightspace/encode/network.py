@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import silu
 
 from weightspace.encode.plan import SIZES, Plan
-from weightspace.encode.signals import Signals
+from weightspace.encode.signals import Signals, evened
 from weightspace.encode.states import ROLES, AxisStates, UnitStates, joined
 from weightspace.encode.visit import About, Visit
 from weightspace.encode.weights import Weights, measure_weights, ready_weights
@@ -51,6 +51,7 @@ class SweepConfig:
         stage: Width of a stage's latent.
         latent: Width of the vector.
         words: Rows of the tables of layer kinds and operations.
+        signals: Signals on which networks are run by their graph alone; 0 for none.
         depths: Cosines over the depth at which stages are read in their order; 0 pools them only.
         probes: Learned inputs; 0 where a network is never run.
         hidden: Width of the layers between what is read off and the vector; 0 for a linear read-out.
@@ -63,10 +64,10 @@ class SweepConfig:
     stage: int = 64
     latent: int = 256
     words: int = 64
+    signals: int = 0
     depths: int = 0
     probes: int = 0
     hidden: int = 0
-    signals: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,10 @@ class SweepNetwork(nn.Module):
         self.operations = WordTable(config.words, config.width, generator=generator)
         self.states = AxisStates(config.width, generator=generator)
         self.visits = nn.ModuleDict(
-            {name: Visit(config.width, context, config.pairs, generator=generator) for name in ("ahead", "back")}
+            {
+                name: Visit(config.width, context, config.pairs, back=name == "back", generator=generator)
+                for name in ("ahead", "back")
+            }
         )
         said = config.pairs + config.width
         if config.waves:
@@ -118,8 +122,8 @@ class SweepNetwork(nn.Module):
             self.answers = ProbeReadout(config.probes, config.width, config.features, generator=generator)
         if config.signals:
             self.signals = Signals(config.signals, generator=generator)
-            self.told = ProbeReadout(config.signals, config.width, config.features, generator=generator)
             self.heard = draw(config.signals, config.width, generator=generator)
+            self.told = ProbeReadout(config.signals, config.width, config.features, generator=generator)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         self.head = ReadOut(list(emphasis.values()), config.latent, config.hidden, generator=generator)
 
@@ -140,12 +144,7 @@ class SweepNetwork(nn.Module):
         h = self.states.start(plan)
         if answers is not None:
             self._answer(plan, h, answers)
-        if self.config.signals:
-            signals = self.signals(plan, ready, rms)
-            for name, x in signals.items():
-                size = x.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
-                h[name] = h[name] + (x / size) @ self.heard
-            outs = [signals[n] for n, a in plan.axes.items() if a.role == "output"]
+        told = self._signal(plan, h, ready, rms) if self.config.signals else None
         said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
         means = on(plan.owners, said)
         heard = means @ said
@@ -153,10 +152,9 @@ class SweepNetwork(nn.Module):
         together = heard / means.square().sum(1, keepdim=True).sqrt()  # the sum over the square root of how many
         parts = self._parts(plan, h, (features, together, stages))
         if self.config.probes:
-            parts.append(self.answers.absent.expand(len(rms), -1) if answers is None else self.answers(answers))
+            parts.append(self.answers(answers, len(rms)))
         if self.config.signals:
-            out = joined([o.expand(len(rms), -1, -1) for o in outs]).transpose(1, 2) if outs else None
-            parts.append(self.told.absent.expand(len(rms), -1) if out is None else self.told(out))
+            parts.append(self.told(told, len(rms)))
         return Encoding(self.head(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages)
 
     def _answer(self, plan: Plan, h: UnitStates, answers: Tensor) -> None:
@@ -164,6 +162,14 @@ class SweepNetwork(nn.Module):
         for name, axis in plan.axes.items():
             if axis.role == "output" and plan.counts[name] == answers.shape[2]:
                 h[name] = h[name] + self.answers.states(answers)
+
+    def _signal(self, plan: Plan, h: UnitStates, ready: list[Weights], rms: Tensor) -> Tensor | None:
+        """Let all units know their signals; return those of the outputs, `(models, signals, outputs)`."""
+        signals = self.signals(plan, ready, rms)
+        for name, x in signals.items():
+            h[name] = h[name] + evened(x) @ self.heard
+        outputs = [signals[name].expand(len(rms), -1, -1) for name, axis in plan.axes.items() if axis.role == "output"]
+        return joined(outputs).transpose(1, 2) if outputs else None
 
     def _contexts(self, plan: Plan, known: Tensor) -> Float[Tensor, "models edges context"]:
         """What each block says about itself: statistics and kind, and the operations of its stage."""
@@ -174,21 +180,24 @@ class SweepNetwork(nn.Module):
     def _sweep(
         self, h: UnitStates, plan: Plan, ready: list[Weights], contexts: Tensor, direction: str
     ) -> list[tuple[Tensor, Tensor]]:
-        """Visit every block, updating `h`; what is heard comes in the order of the plan."""
+        """Visit every block, updating `h`; what is heard comes in the order of the plan.
+
+        Blocks on one side alone carry nothing from one stage to another, so they are visited on the way ahead only.
+        """
         visit = self.visits[direction]
         assert isinstance(visit, Visit)
         blocks, plain = list(zip(plan.edges, ready, *visit.gates(contexts), strict=True)), visit.plain()
         heard = []
-        for edge, weights, gate, said in blocks if direction == "ahead" else reversed(blocks):
-            if edge.target is None and edge.source is None:
+        for edge, weights, gate, said in reversed(blocks) if visit.back else blocks:
+            if (edge.target is None and edge.source is None) or (visit.back and not edge.between):
                 pairs, width = (contexts.new_zeros(len(contexts), 1, n) for n in (self.config.pairs, self.config.width))
                 heard.append((pairs, width))
                 continue
-            _, far = edge.ends(direction)
+            _, far = edge.ends(visit.back)
             about = About(weights, gate, said, self.states.above(h, plan, far), plain)
-            heard.append(visit(h, edge, about=about, direction=direction))
+            heard.append(visit(h, edge, about))
             self.states.share(h, plan, far)
-        return heard if direction == "ahead" else heard[::-1]
+        return heard[::-1] if visit.back else heard
 
     def _parts(self, plan: Plan, h: UnitStates, read: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
         """What the vector is made of, in the order of `EMPHASIS`."""

@@ -49,9 +49,14 @@ class Edge:
     source: Side | None
     split: tuple[str, Tensor] | None = None
 
-    def ends(self, direction: str) -> tuple[Side, Side]:
-        """Side that is read and side that is told on a `ahead` or `back` sweep; the same if there is but one."""
-        near, far = (self.source, self.target) if direction == "ahead" else (self.target, self.source)
+    @property
+    def between(self) -> bool:
+        """Whether it lies between units on two sides."""
+        return self.source is not None and self.target is not None
+
+    def ends(self, back: bool) -> tuple[Side, Side]:
+        """Side that is read and side that is told, on the way ahead or back; the same if there is but one."""
+        near, far = (self.target, self.source) if back else (self.source, self.target)
         near, far = near or far, far or near
         assert near is not None and far is not None, f"block {self.tensor} sits on no unit"
         return near, far
@@ -96,7 +101,7 @@ class Plan:
     def sizes(self) -> tuple[float, ...]:
         """`SIZES` logarithms to base 2: weights, of the largest block, blocks, matrices, vectors, kernels."""
         numbers = [prod(e.sizes) for e in self.edges]
-        matrices = sum(e.source is not None and e.target is not None for e in self.edges)
+        matrices = sum(e.between for e in self.edges)
         kernels = sum(e.sizes[2] > 1 for e in self.edges)
         counts = (sum(numbers), max(numbers), len(numbers), matrices, len(numbers) - matrices, kernels)
         return tuple(log2(1 + n) for n in counts)

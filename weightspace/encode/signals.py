@@ -125,7 +125,7 @@ class _Run:
         x = side.positions(states)
         if weights.waves is None:
             return self.patches.between(weights.matrix, x, edge.kernel, edge.split)
-        plain = weights.waves[..., : weights.waves.shape[3] // 2]
+        plain = weights.waves[..., :-1]  # the last are sizes
         return self.patches.across(plain, x, edge.kernel) * rms[:, None, None]
 
     def _write(self, side: Side, ops: tuple[str, ...], told: Tensor | None, own: list[Given]) -> None:
@@ -164,7 +164,15 @@ def _apply_own(x: Tensor, own: Mapping[str, Weights], side: Side, ops: tuple[str
     return x
 
 
+def evened(x: Tensor) -> Tensor:
+    """Signals of root mean square one, network by network."""
+    return x / _size(x).clamp_min(1e-6)
+
+
 def _bounded(x: Tensor) -> Tensor:
     """Signals of a root mean square of `LARGEST` at most, network by network: deep likenesses can grow without end."""
-    size = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) / (x.shape[1] * x.shape[2]) ** 0.5
-    return x * (LARGEST / size.clamp_min(LARGEST))
+    return x * (LARGEST / _size(x).clamp_min(LARGEST))
+
+
+def _size(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) / (x.shape[1] * x.shape[2]) ** 0.5

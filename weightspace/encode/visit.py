@@ -13,7 +13,7 @@ from weightspace.encode.sides import ORDINALS, SLOT_CHANNELS, Side
 from weightspace.encode.states import UnitStates, joined
 from weightspace.encode.weights import Weights
 from weightspace.nn.constants import on
-from weightspace.nn.message import KernelMessage
+from weightspace.nn.message import KernelMessage, OwnMessage
 from weightspace.nn.readout import Correlation
 from weightspace.nn.seeded import draw
 from weightspace.nn.units import UnitUpdate, standardise
@@ -46,12 +46,16 @@ class Visit(nn.Module):
         width: Of a unit's state.
         context: Width of what a block says about itself.
         pairs: Correlations read off.
+        back: Whether it goes from outputs to inputs; blocks on one side alone are visited on the way ahead only.
         generator: Draws the parameters.
     """
 
-    def __init__(self, width: int, context: int, pairs: int, *, generator: Generator) -> None:
+    def __init__(self, width: int, context: int, pairs: int, *, back: bool, generator: Generator) -> None:
         super().__init__()
+        self.back = back
         self.message = KernelMessage(width, generator=generator)
+        if not back:
+            self.own = OwnMessage(width, generator=generator)
         self.bare = draw(1, width, generator=generator, scale=1.0)
         self.ordinals = draw(2, ORDINALS, width, generator=generator, scale=0.5)
         self.slots = draw(2, SLOT_CHANNELS, width, generator=generator, scale=0.5)
@@ -70,7 +74,7 @@ class Visit(nn.Module):
         return near, far
 
     def forward(
-        self, h: UnitStates, edge: Edge, *, about: About, direction: str
+        self, h: UnitStates, edge: Edge, about: About
     ) -> tuple[Float[Tensor, "models segments pairs"], Float[Tensor, "models segments width"]]:
         """Update `h` in place (the mapping, never a tensor) and return what the message said.
 
@@ -78,11 +82,13 @@ class Visit(nn.Module):
             h: States by axis.
             edge: The block.
             about: What is known of it.
-            direction: `ahead` or `back`.
         """
-        near, far = edge.ends(direction)
+        near, far = edge.ends(self.back)
         x = self._positions(h, near, about)
-        m = about.weights.message(self.message, edge, x, back=direction == "back")
+        if edge.between:
+            m = about.weights.across(self.message, edge, x, back=self.back)
+        else:
+            m = about.weights.within(self.own, edge, x)
         return self._receive(h, far, far.rows(m * self._modulation(far, 1, about)), about)
 
     def _positions(self, h: UnitStates, side: Side, about: About) -> Tensor:

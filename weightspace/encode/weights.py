@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.encode.plan import Edge, Plan
-from weightspace.nn.message import KernelMessage, own_waves, small_waves
+from weightspace.nn.message import KernelMessage, OwnMessage, own_waves, small_waves
 from weightspace.nn.statistics import measure
 from weightspace.nn.tiles import is_streamed
 
@@ -34,11 +34,13 @@ class Weights:
     inverse: Tensor
     waves: Tensor | None
 
-    def message(self, message: KernelMessage, edge: Edge, x: Tensor, *, back: bool) -> Tensor:
+    def within(self, message: OwnMessage, edge: Edge, x: Tensor) -> Tensor:
+        """Return the messages of a block on one side from the states `x` of its positions to themselves."""
+        waves = own_waves(self.matrix, edge.kernel, x.dtype) if self.waves is None else self.waves
+        return message(waves, x, edge.kernel)
+
+    def across(self, message: KernelMessage, edge: Edge, x: Tensor, *, back: bool) -> Tensor:
         """Return the messages from the states `x` of one side's positions to the other's."""
-        if edge.source is None or edge.target is None:
-            waves = own_waves(self.matrix, edge.kernel, x.dtype) if self.waves is None else self.waves
-            return message.within(waves, x, kernel=edge.kernel)
         if self.waves is not None:
             return message.across(self.waves, x, kernel=edge.kernel, back=back)
         m = message.between(self.matrix, x, kernel=edge.kernel, back=back, split=edge.split)
@@ -59,7 +61,7 @@ def ready_weights(plan: Plan, matrices: Mapping[str, Tensor], rms: Float[Tensor,
 
 
 def _waves(edge: Edge, matrix: Tensor, inverse: Tensor) -> Tensor:
-    if edge.source is None or edge.target is None:
+    if not edge.between:
         return own_waves(matrix, edge.kernel, inverse.dtype)
     return small_waves(matrix, edge.kernel, inverse)
 

@@ -16,10 +16,10 @@ from weightspace.nn.units import standardise
 
 
 class KernelMessage(nn.Module):
-    """`m_out = 1/n_in * sum_c (W_c @ (h A_c) + |W_c| @ (h B_c))`, and the same with `W^T` on the way back.
+    """`m_out = 1/n_in * (sum_c W_c @ (h A_c) + |W_0| @ (h B))`, and the same with `W^T` on the way back.
 
-    `W_c` is the kernel projected on cosine `c` (see `kernel_cosines`), so 1x1 to 7x7 kernels share `A` and `B`. A
-    multiply-add count a weight is `2 * width` a linear layer and direction, less for kernels.
+    `W_c` is the kernel projected on cosine `c` (see `kernel_cosines`; `W_0` is its mean), so 1x1 to 7x7 kernels share
+    `A` and `B`. A multiply-add count a weight is `2 * width` a linear layer and direction, less for kernels.
 
     Args:
         width: Of a unit's state.
@@ -28,16 +28,7 @@ class KernelMessage(nn.Module):
 
     def __init__(self, width: int, *, generator: Generator) -> None:
         super().__init__()
-        self.mixer = draw(2, len(FREQUENCIES), width, width, generator=generator)
-        self.own = draw(1, width, generator=generator, scale=1.0)
-
-    def mix(self, h: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "models channels units width"]:
-        """Return `h A_c` and `h B_c`, one after the other."""
-        return h[:, None] @ self.mixers(kernel)
-
-    def mixers(self, kernel: tuple[int, ...]) -> Float[Tensor, "waves width width"]:
-        """Return the `A_c` and then the `B_c` of a kernel's channels."""
-        return channel_mixers(self.mixer, kernel).flatten(0, 1)
+        self.mixer = draw(len(FREQUENCIES) + 1, width, width, generator=generator)
 
     def between(
         self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], back: bool, split: tuple[str, Tensor] | None
@@ -51,13 +42,13 @@ class KernelMessage(nn.Module):
             back: From the out side to the in side instead of the other way.
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
         """
-        a, b = self.mix(h, kernel).chunk(2, 1)
+        mixed = h[:, None] @ wave_mixers(self.mixer, kernel)
         if split:
-            return self._grouped(weight, (a, b), kernel, back, split)
+            return self._grouped(weight, mixed, kernel, back, split)
         total, parts = None, list[Tensor]()
         for tile in tiles(weight, h.dtype):
             near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
-            told, _ = tile.settle(partial(_message, (a[:, :, near], b[:, :, near]), kernel, back))
+            told, _ = tile.settle(partial(_message, mixed[:, :, near], kernel, back))
             if far == slice(None):
                 total = told if total is None else total + told
             else:
@@ -66,13 +57,11 @@ class KernelMessage(nn.Module):
         return m / weight.shape[1 if back else 2]
 
     def _grouped(
-        self, weight: Tensor, states: tuple[Tensor, Tensor], kernel: tuple[int, ...], back: bool, split: tuple
+        self, weight: Tensor, mixed: Tensor, kernel: tuple[int, ...], back: bool, split: tuple
     ) -> Float[Tensor, "models positions width"]:
-        a, b = (x.unflatten(2, (len(split[1]), -1)) for x in states)
-        parts = []
-        for groups, tile in group_tiles(weight, a.dtype, split):
-            stack = kernel_channels(tile, kernel)
-            parts.append(_told(stack, a[:, :, groups], b[:, :, groups], back) / stack.shape[-2 if back else -1])
+        mixed, parts = mixed.unflatten(2, (len(split[1]), -1)), []
+        for groups, tile in group_tiles(weight, mixed.dtype, split):
+            parts.append(_message(mixed[:, :, groups], kernel, back, tile) / tile.shape[-3 if back else -2])
         return torch.cat(parts, 1).flatten(1, 2)
 
     def across(
@@ -83,20 +72,34 @@ class KernelMessage(nn.Module):
         States are mixed on the side that has fewer positions: before the product with `W_c` or after.
         """
         stack = waves.transpose(1, 2) if back else waves
-        return across(stack, h, self.mixers(kernel)) / stack.shape[2]
+        return across(stack, h, wave_mixers(self.mixer, kernel)) / stack.shape[2]
 
-    def within(
-        self, waves: Float[Tensor, "models positions waves"], h: Tensor, *, kernel: tuple[int, ...]
+
+class OwnMessage(nn.Module):
+    """Messages of weights that sit on one side: each position's own weights times its own state.
+
+    Args:
+        width: Of a unit's state.
+        generator: Draws the parameters.
+    """
+
+    def __init__(self, width: int, *, generator: Generator) -> None:
+        super().__init__()
+        self.mixer = draw(len(FREQUENCIES) + 1, width, width, generator=generator)
+        self.plain = draw(1, width, generator=generator, scale=1.0)
+
+    def forward(
+        self, waves: Float[Tensor, "models positions waves"], h: Tensor, kernel: tuple[int, ...]
     ) -> Float[Tensor, "models positions width"]:
-        """Return the messages of weights that sit on one side: each position's own weights times its own state.
+        """Return the messages.
 
         Args:
             waves: See `own_waves`.
             h: `(models, positions, width)`.
             kernel: As for `own_waves`.
         """
-        mixed = (h @ self.mixers(kernel).transpose(0, 1).flatten(1)).unflatten(2, (-1, h.shape[2]))
-        return (mixed * waves[..., None]).sum(2) + waves.sum(2, keepdim=True) * self.own
+        mixed = (h @ wave_mixers(self.mixer, kernel).transpose(0, 1).flatten(1)).unflatten(2, (-1, h.shape[2]))
+        return (mixed * waves[..., None]).sum(2) + waves.sum(2, keepdim=True) * self.plain
 
 
 def across(
@@ -111,14 +114,20 @@ def across(
     return found.view(len(stack), far, -1) @ mixers.flatten(0, 1)
 
 
-def channel_mixers(mixer: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "*lead channels width width"]:
+def channel_mixers(mixer: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "channels width width"]:
     """Return the matrices of the channels of a kernel, from those of all `FREQUENCIES`."""
     channels, _ = kernel_cosines(kernel)
-    return mixer.index_select(-3, on(_places(tuple(channels)), mixer))
+    return mixer.index_select(0, on(_places(tuple(channels)), mixer))
+
+
+def wave_mixers(mixer: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "waves width width"]:
+    """Return the `A_c` of a kernel's channels and then `B`, which is the last of `mixer`."""
+    channels, _ = kernel_cosines(kernel)
+    return mixer.index_select(0, on(_places((*channels, len(FREQUENCIES))), mixer))
 
 
 def small_waves(weight: Float[Tensor, "models outs ins taps"], kernel: tuple[int, ...], scale: Tensor) -> Tensor:
-    """Return `W_c` and `|W_c|`, `(models, outs, ins, 2 * channels)`, of `scale` times the weights.
+    """Return `W_c` and `|W_0|`, `(models, outs, ins, channels + 1)`, of `scale` times the weights.
 
     Args:
         weight: Any float dtype.
@@ -126,7 +135,7 @@ def small_waves(weight: Float[Tensor, "models outs ins taps"], kernel: tuple[int
         scale: `(models,)`, in the dtype to compute in.
     """
     waves = _waves(weight.to(scale.dtype), kernel) * scale[:, None, None, None]
-    return torch.cat([waves, waves.abs()], 3)
+    return torch.cat([waves, waves[..., :1].abs()], 3)
 
 
 def own_waves(
@@ -140,7 +149,7 @@ def own_waves(
     waves = _waves(weight[:, :, 0].to(dtype), kernel)
     if waves.shape[1] > 1:
         waves, _ = standardise(waves, None, None)
-    return torch.cat([waves, waves.abs()], 2)
+    return torch.cat([waves, waves[..., :1].abs()], 2)
 
 
 def _waves(weight: Tensor, kernel: tuple[int, ...]) -> Tensor:
@@ -162,15 +171,15 @@ def kernel_channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "m
     return (waves @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
 
 
-def _message(states: tuple[Tensor, Tensor], kernel: tuple[int, ...], back: bool, weight: Tensor) -> Tensor:
-    return _told(kernel_channels(weight, kernel), *states, back)
-
-
-def _told(stack: Tensor, a: Tensor, b: Tensor, back: bool) -> Float[Tensor, "models *groups positions width"]:
-    """`sum_c W_c a_c + |W_c| b_c`, or the same with `W^T`."""
+def _message(
+    mixed: Tensor, kernel: tuple[int, ...], back: bool, weight: Tensor
+) -> Float[Tensor, "models *groups positions width"]:
+    """`sum_c W_c a_c + |W_0| b`, or the same with `W^T`; `b` is the last of `mixed`."""
+    stack, a = kernel_channels(weight, kernel), mixed[:, :-1]
+    size = _product(stack[:, 0].abs(), mixed[:, -1], back)
     if stack.shape[1] == 1:  # nothing to add up
-        return _product(stack[:, 0], a[:, 0], back) + _product(stack[:, 0].abs(), b[:, 0], back)
-    return (_product(stack, a, back) + _product(stack.abs(), b, back)).sum(1)
+        return _product(stack[:, 0], a[:, 0], back) + size
+    return _product(stack, a, back).sum(1) + size
 
 
 def _product(stack: Tensor, x: Tensor, back: bool) -> Float[Tensor, "*lead positions width"]:

@@ -88,8 +88,10 @@ class ProbeReadout(nn.Module):
         """Return what each output unit answers, as a state."""
         return _read(answers).transpose(1, 2) @ self.unit
 
-    def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models features"]:
-        """Return features of the networks."""
+    def forward(self, answers: Float[Tensor, "models probes outputs"] | None, models: int) -> Tensor:
+        """Return features of the networks, `(models, features)`; those of no answers where there are none."""
+        if answers is None:
+            return self.absent.expand(models, -1)
         codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
         told = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
         return silu(told @ self.first) @ self.second
