@@ -59,6 +59,8 @@ def test_read_out_by_hand():
 def test_one_output_and_huge_logits_are_read_too():
     readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
     one = torch.tensor([[[0.1], [0.4]]], dtype=torch.float64)
-    assert not readout(one, len(one)).allclose(readout(2 * one, len(one))) and not readout(one, len(one)).allclose(readout(-one, len(one)))
+    assert not readout(one, len(one)).allclose(readout(2 * one, len(one))) and not readout(one, len(one)).allclose(
+        readout(-one, len(one))
+    )
     huge = torch.tensor([[[1e30, -1e30], [0.0, 0.0]]], dtype=torch.float64)
     assert torch.isfinite(readout(huge, len(huge))).all() and torch.isfinite(readout(0 * huge, len(huge))).all()

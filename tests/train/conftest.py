@@ -11,7 +11,9 @@ from weightspace.zoo.build import Site
 from weightspace.zoo.populate import populate
 from weightspace.zoo.recipe import parse_recipe
 
-SMALL = SweepConfig(width=8, pairs=6, waves=0, features=12, stage=10, latent=16, depths=3, probes=6, hidden=24)
+SMALL = SweepConfig(
+    width=8, pairs=6, waves=0, features=12, stage=10, latent=16, signals=4, depths=3, probes=6, hidden=24
+)
 RECIPE = {
     "name": "small_mlp",
     "family": "mlp",

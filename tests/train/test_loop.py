@@ -32,10 +32,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(config, corpus):
 
 def test_a_stopped_training_goes_on_to_the_same_bits(config, corpus, tmp_path):
     whole = final(EncoderTraining(config, corpus))
-    stopped = EncoderTraining(config, corpus)
-    for _ in range(3):
-        stopped.advance()
-    torch.save(stopped.state, tmp_path / "state.pt")
+
+    def stop(step, steps, losses) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        EncoderTraining(config, corpus).run(state=tmp_path / "state.pt", save_every=0.0, report=stop)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
     resumed = EncoderTraining(config, corpus)
     resumed.run(state=tmp_path / "state.pt")
     assert all(whole[name].equal(value) for name, value in resumed.objective.state_dict().items())
@@ -76,7 +80,7 @@ def test_every_parameter_is_learned(config, corpus):
 
 @pytest.mark.parametrize("run", [True, False])
 def test_vectors_stay_when_hidden_units_are_relabelled(config, corpus, run):
-    objective, group = EncoderTraining(config, corpus).objective.double(), corpus.groups["test"][0]
+    objective, group = EncoderTraining(config, corpus).objective.double().eval(), corpus.groups["test"][0]
     graph = trace_graph(group.module, (torch.zeros(2, *group.shape),))
     weights = {name: tensor[:1].double() for name, tensor in group.weights.items()}
     permutations = random_permutations(graph, generator=torch.Generator().manual_seed(0))
@@ -98,7 +102,7 @@ groups: 2
 batch_size: 12
 warmup: 2
 inputs: 6
-sizes: {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24}}
+sizes: {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4}}
 """
     (tmp_path / "config.yaml").write_text(text)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import dropout, silu
 
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
@@ -16,6 +16,8 @@ CLASSES = 16
 BANKS = {"image": (12, 12), "row": (64,)}
 """Cosines a dimension, for inputs with channels and pixels, and for rows of numbers or coordinates."""
 COLOURS, LEAST, UNLIKELY = 3, 1e-3, -8.0
+DROPPED = 0.2
+"""Share of what is read that training does without."""
 RANKS = (1, 3)
 """Dimensions that an input may have, without the batch."""
 
@@ -94,7 +96,7 @@ class ProbeReadout(nn.Module):
             return self.absent.expand(models, -1)
         codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
         told = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
-        return silu(told @ self.first) @ self.second
+        return silu(dropout(told, DROPPED, self.training) @ self.first) @ self.second
 
 
 def _read(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models twice_probes outputs"]:

@@ -12,8 +12,10 @@ import yaml
 from weightspace.encode.network import SweepConfig
 from weightspace.errors import ConfigError
 
-LEARNED = SweepConfig(width=48, pairs=32, waves=0, features=128, stage=128, latent=256, depths=6, probes=64, hidden=512)
-"""Sizes of a trained encoder: no fingerprint, stages in their order, probes, layers in the read-out."""
+LEARNED = SweepConfig(
+    width=32, pairs=16, waves=0, features=96, stage=96, latent=256, signals=32, depths=6, probes=32, hidden=512
+)
+"""Sizes of a trained encoder: no fingerprint, signals, stages in their order, probes, layers in the read-out."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,10 @@ class EncoderTraining:
 
     def advance(self) -> dict[str, float]:
         """Make one update; return the mean of each loss, read off only now and then to keep an accelerator busy."""
+        with torch.random.fork_rng():
+            return self._advance()
+
+    def _advance(self) -> dict[str, float]:
         self.objective.train()
         for kind in self.optimizer.param_groups:
             kind["lr"] = self.config.learning_rate * schedule(self.step, self.config)
@@ -97,6 +101,7 @@ class EncoderTraining:
             if number % self.world != self.rank:
                 continue
             noise = Generator(self.device).manual_seed(mix_seed(self.config.seed, "noise", self.step, number))
+            torch.manual_seed(mix_seed(self.config.seed, "drop", self.step, number))
             losses = self.objective(batch, noise)
             (sum(losses.values()) / self.config.groups).backward()
             for name, loss in losses.items():
