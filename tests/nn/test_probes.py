@@ -52,15 +52,13 @@ def test_read_out_by_hand():
     size = [-math.log(1 + math.exp(-1.0)) / 2, -math.log(1 + math.exp(1.5)) / 2]
     state = sum(told * row for told, row in zip([*shape, *size], readout.unit, strict=True))
     torch.testing.assert_close(readout.states(answers)[0, 1], state)
-    assert not readout(answers, len(answers)).allclose(readout(answers.flip(2), len(answers)))  # classes have an order
-    assert not readout(answers, len(answers)).allclose(readout(answers.flip(1), len(answers)))  # and so have probes
+    assert not readout(answers).allclose(readout(answers.flip(2)))  # classes have an order
+    assert not readout(answers).allclose(readout(answers.flip(1)))  # and so have probes
 
 
 def test_one_output_and_huge_logits_are_read_too():
     readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
     one = torch.tensor([[[0.1], [0.4]]], dtype=torch.float64)
-    assert not readout(one, len(one)).allclose(readout(2 * one, len(one))) and not readout(one, len(one)).allclose(
-        readout(-one, len(one))
-    )
+    assert not readout(one).allclose(readout(2 * one)) and not readout(one).allclose(readout(-one))
     huge = torch.tensor([[[1e30, -1e30], [0.0, 0.0]]], dtype=torch.float64)
-    assert torch.isfinite(readout(huge, len(huge))).all() and torch.isfinite(readout(0 * huge, len(huge))).all()
+    assert torch.isfinite(readout(huge)).all() and torch.isfinite(readout(0 * huge)).all()

@@ -154,7 +154,7 @@ def test_a_network_is_told_from_others_by_its_other_view():
 
 def test_losses_of_a_batch_are_named_and_finite(config, corpus):
     objective, group = EncoderTraining(config, corpus).objective, corpus.groups["train"][0]
-    losses = objective(Batch(group, torch.arange(4), True), torch.Generator().manual_seed(0))
+    losses = objective(Batch(group, torch.arange(4), True, True, 2), torch.Generator().manual_seed(0))
     assert {"test_accuracy", "activation", "trained", "behaviour", "views"} <= set(losses)
     assert all(torch.isfinite(loss) for loss in losses.values())
 

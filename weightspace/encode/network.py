@@ -20,7 +20,7 @@ from weightspace.encode.weights import Weights, measure_weights, ready_weights
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
-from weightspace.nn.probes import ProbeBank, ProbeReadout
+from weightspace.nn.probes import ROWS, ProbeBank, ProbeReadout
 from weightspace.nn.readout import GAIN, Fingerprint, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import RELATIVE, STATISTICS, describe
@@ -119,11 +119,15 @@ class SweepNetwork(nn.Module):
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
         if config.probes:
             self.probes = ProbeBank(config.probes, generator=generator)
-            self.answers = ProbeReadout(config.probes, config.width, config.features, generator=generator)
+            images, rows = config.probes, ROWS * config.probes
+            self.images = ProbeReadout(images, config.width, config.features, generator=generator)
+            self.rows = ProbeReadout(rows, config.width, config.features, generator=generator)
         if config.signals:
             self.signals = Signals(config.signals, generator=generator)
             self.heard = draw(config.signals, config.width, generator=generator)
             self.told = ProbeReadout(config.signals, config.width, config.features, generator=generator)
+        if config.probes or config.signals:
+            self.absent = draw(2, config.features, generator=generator, scale=0.5)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         self.head = ReadOut(list(emphasis.values()), config.latent, config.hidden, generator=generator)
 
@@ -152,16 +156,25 @@ class SweepNetwork(nn.Module):
         together = heard / means.square().sum(1, keepdim=True).sqrt()  # the sum over the square root of how many
         parts = self._parts(plan, h, (features, together, stages))
         if self.config.probes:
-            parts.append(self.answers(answers, len(rms)))
+            parts.append(self._read(answers, 0, len(rms)))
         if self.config.signals:
-            parts.append(self.told(told, len(rms)))
+            parts.append(self._read(told, 1, len(rms)))
         return Encoding(self.head(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages)
 
     def _answer(self, plan: Plan, h: UnitStates, answers: Tensor) -> None:
         """Let output units know what they answer."""
         for name, axis in plan.axes.items():
             if axis.role == "output" and plan.counts[name] == answers.shape[2]:
-                h[name] = h[name] + self.answers.states(answers)
+                h[name] = h[name] + self._reader(answers).states(answers)
+
+    def _reader(self, answers: Tensor) -> ProbeReadout:
+        return self.images if answers.shape[1] == self.config.probes else self.rows
+
+    def _read(self, answers: Tensor | None, which: int, models: int) -> Tensor:
+        """Features of answers to the probes (0) or of signals of the outputs (1); of neither where there are none."""
+        if answers is None:
+            return self.absent[which].expand(models, -1)
+        return self.told(answers) if which else self._reader(answers)(answers)
 
     def _signal(self, plan: Plan, h: UnitStates, ready: list[Weights], rms: Tensor) -> Tensor | None:
         """Let all units know their signals; return those of the outputs, `(models, signals, outputs)`."""

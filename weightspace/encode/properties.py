@@ -19,12 +19,14 @@ class Property:
         prepare: From column values to what is predicted.
         restore: From a predicted number back to the column's unit.
         classes: Whether it is a name instead of a number.
+        weight: Of its loss in training.
     """
 
     column: str
     prepare: Callable[[pd.Series], pd.Series]
     restore: Callable[[float], float] = float
     classes: bool = False
+    weight: float = 0.1
 
 
 def _same(values: pd.Series) -> pd.Series:
@@ -44,7 +46,7 @@ def _power(value: float) -> float:
 
 
 PROPERTIES = {
-    "test_accuracy": Property("test_accuracy", _same, _share),
+    "test_accuracy": Property("test_accuracy", _same, _share, weight=1.0),
     "generalisation_gap": Property("generalisation_gap", _same),
     "epoch": Property("epoch", np.log1p, _epochs),
     "learning_rate": Property("learning_rate", np.log10, _power),
@@ -53,7 +55,7 @@ PROPERTIES = {
     "activation": Property("activation", lambda values: values.astype(str), classes=True),
     "optimizer": Property("optimizer", lambda values: values.astype(str), classes=True),
     "trained": Property("epoch", lambda values: (values > 0).astype(str), classes=True),
-    "label": Property("label", lambda values: values.astype("Int64").astype(str), classes=True),
+    "label": Property("label", lambda values: values.astype("Int64").astype(str), classes=True, weight=1.0),
 }
 
 

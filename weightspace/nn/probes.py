@@ -15,7 +15,7 @@ CLASSES = 16
 """Cosines over the outputs: answers of up to so many outputs are told apart in full."""
 BANKS = {"image": (12, 12), "row": (64,)}
 """Cosines a dimension, for inputs with channels and pixels, and for rows of numbers or coordinates."""
-COLOURS, LEAST, UNLIKELY = 3, 1e-3, -8.0
+COLOURS, ROWS, LEAST, UNLIKELY = 3, 4, 1e-3, -8.0
 DROPPED = 0.2
 """Share of what is read that training does without."""
 RANKS = (1, 3)
@@ -29,7 +29,7 @@ class ProbeBank(nn.Module):
     start smooth: amplitudes fall as `1 / (1 + f + g)`, and each probe has mean square one at full resolution.
 
     Args:
-        probes: How many.
+        probes: How many images; there are `ROWS` times as many rows, which are cheap to answer.
         generator: Draws the amplitudes.
 
     Source:
@@ -40,7 +40,7 @@ class ProbeBank(nn.Module):
     def __init__(self, probes: int, *, generator: Generator) -> None:
         super().__init__()
         self.image = nn.Parameter(_amplitudes(probes, COLOURS, BANKS["image"], generator))
-        self.row = nn.Parameter(_amplitudes(probes, 1, BANKS["row"], generator))
+        self.row = nn.Parameter(_amplitudes(ROWS * probes, 1, BANKS["row"], generator))
 
     def forward(self, shape: tuple[int, ...]) -> Float[Tensor, "probes ..."]:
         """Return the probes for inputs of this shape, without the batch: `(channels, height, width)` or `(numbers,)`.
@@ -84,16 +84,13 @@ class ProbeReadout(nn.Module):
         self.unit = draw(2 * probes, width, generator=generator)
         self.first = draw(2 * probes * CLASSES, 2 * features, generator=generator)
         self.second = draw(2 * features, features, generator=generator)
-        self.absent = draw(1, features, generator=generator, scale=0.5)
 
     def states(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models outputs width"]:
         """Return what each output unit answers, as a state."""
         return _read(answers).transpose(1, 2) @ self.unit
 
-    def forward(self, answers: Float[Tensor, "models probes outputs"] | None, models: int) -> Tensor:
-        """Return features of the networks, `(models, features)`; those of no answers where there are none."""
-        if answers is None:
-            return self.absent.expand(models, -1)
+    def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models features"]:
+        """Return features of the networks."""
         codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
         told = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
         return silu(dropout(told, DROPPED, self.training) @ self.first) @ self.second

@@ -34,10 +34,12 @@ class TrainConfig:
         weight_decay: Of AdamW, on matrices.
         warmup: Updates until the learning rate is at its highest; a cosine brings it down to 0.
         unrun: Share of groups whose networks are not run, so that the encoder can do without.
+        widened: Share of groups that are seen wider, twice or four times, their function kept; where that can be done.
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
         drop: Share of the vector's numbers that the read-outs do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
         views: Weight of the loss of telling two views of one network from other networks.
+        paired: Share of groups of which there are two views; encoding them twice costs as much as all the rest.
         inputs: Real inputs of each dataset on which answers are predicted.
     """
 
@@ -52,10 +54,12 @@ class TrainConfig:
     weight_decay: float = 0.05
     warmup: int = 100
     unrun: float = 0.5
+    widened: float = 0.3
     noise: float = 0.1
     drop: float = 0.2
     behaviour: float = 0.3
-    views: float = 0.05
+    views: float = 0.2
+    paired: float = 0.25
     inputs: int = 64
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from weightspace.encode.answers import input_shape
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.encode.properties import find_classes, read_targets
-from weightspace.errors import ZooError
+from weightspace.errors import GraphError, ZooError
+from weightspace.graph.axes import ParameterGraph
+from weightspace.graph.symmetry.widen import Widening, widen
 from weightspace.graph.trace import trace_program
 from weightspace.graph.trace.program import Program
 from weightspace.zoo.data import load_dataset
@@ -21,6 +23,8 @@ from weightspace.zoo.store import Population
 
 FEWEST = 2
 """Networks that a group to train on has at least."""
+FACTORS = (2, 4)
+"""Of widening."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,8 @@ class Group:
         plan: Of their graph.
         module: Runs them.
         shape: Of one input; None where probes do not fit, so that the networks are never run on them.
+        wider: Plans of wider networks of the same function and how weights get there, by factor; none for networks
+            that cannot be widened.
         weights: `(models, ...)` by tensor name.
         targets: `(models,)` by property; NaN where it is not known.
         rows: Of the manifest.
@@ -43,6 +49,7 @@ class Group:
     plan: Plan
     module: nn.Module
     shape: tuple[int, ...] | None
+    wider: Mapping[int, tuple[Plan, Widening]]
     weights: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     rows: pd.DataFrame
@@ -125,7 +132,8 @@ def _groups(
     if text is None:
         return []
     program = Program.from_json(text)
-    plan, shape = compile_plan(trace_program(program)), input_shape(program)
+    graph, shape = trace_program(program), input_shape(program)
+    plan, wider = compile_plan(graph), _wider(graph)
     module = population.module(architecture).eval().to(device)
     stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
     targets = {name: torch.tensor(values, device=device) for name, values in read_targets(rows, classes).items()}
@@ -139,5 +147,13 @@ def _groups(
         weights, wanted = ({name: t[where] for name, t in kept.items()} for kept in (stack, targets))
         dataset = names.copy().pop() if len(names) == 1 else ""
         name = population.folder.name
-        found.append(Group(name, dataset, plan, module, shape, weights, wanted, rows.iloc[here]))
+        found.append(Group(name, dataset, plan, module, shape, wider, weights, wanted, rows.iloc[here]))
     return found
+
+
+def _wider(graph: ParameterGraph) -> dict[int, tuple[Plan, Widening]]:
+    try:
+        found = {factor: widen(graph, factor) for factor in FACTORS}
+    except GraphError:
+        return {}
+    return {factor: (compile_plan(widening.graph), widening) for factor, widening in found.items()}

@@ -131,7 +131,12 @@ class EncoderTraining:
         for number in torch.multinomial(self.shares, self.config.groups, replacement=True, generator=draw).tolist():
             group: Group = groups[number]
             places = torch.randperm(len(group), generator=draw)[: self.config.batch_size].to(self.device)
-            yield Batch(group, places, bool(torch.rand((), generator=draw) >= self.config.unrun))
+            unrun, paired, widened, which = torch.rand(4, generator=draw).tolist()
+            factor = 1
+            if group.wider and widened < self.config.widened:
+                factor = list(group.wider)[int(which * len(group.wider))]
+            places = places[: max(2, self.config.batch_size // factor)]
+            yield Batch(group, places, unrun >= self.config.unrun, paired < self.config.paired, factor)
 
     @property
     def state(self) -> dict[str, Any]:

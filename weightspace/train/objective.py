@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
 from weightspace.encode.predictor import Predictor
+from weightspace.encode.properties import PROPERTIES
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
@@ -27,11 +28,15 @@ class Batch:
         group: They are of.
         places: Which.
         run: Whether the networks are run on the probes.
+        paired: Whether there are two views of them.
+        factor: How many times as wide the first view is.
     """
 
     group: Group
     places: Tensor
     run: bool
+    paired: bool
+    factor: int = 1
 
 
 class EncoderObjective(nn.Module):
@@ -39,7 +44,7 @@ class EncoderObjective(nn.Module):
 
     Numbers are learned in units of their deviation within the population. Behaviour is the logits on real inputs,
     centred over the classes and divided by their deviation, network by network. The two views of a network differ by
-    noise, and the second is never run.
+    noise, the first may be wider, and the second is never run.
 
     Args:
         config: Sizes and weights of the losses.
@@ -61,12 +66,24 @@ class EncoderObjective(nn.Module):
         }
         self.behaviour = BehaviourHead(latent, widths, generator=generator)
 
-    def encode(self, group: Group, weights: Mapping[str, Tensor], *, run: bool) -> Tensor:
-        """Return the vectors of networks of a group."""
-        answers = None
+    def encode(
+        self, group: Group, weights: Mapping[str, Tensor], *, run: bool, wider: tuple[int, Generator] | None = None
+    ) -> Tensor:
+        """Return the vectors of networks of a group.
+
+        Args:
+            group: They are of.
+            weights: Theirs.
+            run: Whether they are run on the probes.
+            wider: A factor by which they are widened first, and what draws the shares of the copies.
+        """
+        answers, plan = None, group.plan
         if run and self.config.sizes.probes and group.shape is not None:
             answers = run_networks(group.module, weights, self.encoder.probes(group.shape))
-        return self.encoder(group.plan, weights, answers).vector
+        if wider is not None:  # they answer what they answered
+            plan, widening = group.wider[wider[0]]
+            weights = widening(weights, wider[1])
+        return self.encoder(plan, weights, answers).vector
 
     def forward(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """Return the losses of a batch by name, weighted."""
@@ -74,11 +91,12 @@ class EncoderObjective(nn.Module):
         plain = {name: single(t[batch.places]) for name, t in group.weights.items()}
         learned = [name for name, _ in group.module.named_parameters()]  # noise could make a variance negative
         weights = _with_noise(plain, learned, config.noise, generator)
-        vector = _drop(self.encode(group, weights, run=batch.run), config.drop, generator)
+        wider = None if batch.factor == 1 else (batch.factor, generator)
+        vector = _drop(self.encode(group, weights, run=batch.run, wider=wider), config.drop, generator)
         losses = self.property_losses(group, batch.places, vector)
         if config.behaviour and group.dataset in self.inputs:
             losses["behaviour"] = config.behaviour * self._behaviour(group, weights, vector)
-        if config.views:
+        if config.views and batch.paired:
             noisy = _with_noise(plain, learned, config.noise, generator)
             losses["views"] = config.views * contrast(vector, self.encode(group, noisy, run=False))
         return losses
@@ -98,7 +116,8 @@ class EncoderObjective(nn.Module):
                     (mean, spread), unit = self.predictor.scales[name], self.spreads[group.population][name]
                     apart = predicted[:, 0] * spread + mean - wanted.nan_to_num()
                     each = F.smooth_l1_loss(apart / unit, torch.zeros_like(apart), reduction="none")
-                losses[name] = losses.get(name, each.new_zeros(())) + (each * known).sum() / known.sum().clamp_min(1)
+                loss = PROPERTIES[name].weight * (each * known).sum() / known.sum().clamp_min(1)
+                losses[name] = losses.get(name, each.new_zeros(())) + loss
         return losses
 
     def _behaviour(self, group: Group, weights: Mapping[str, Tensor], vector: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from weightspace.graph.trace import trace_graph
 @pytest.mark.parametrize("run", [False, True])
 def test_our_subject_is_an_encoder(run):
     networks = draw_networks([describe_network(SMALL_CNN)], 3, generator=Generator().manual_seed(0))
-    module, batch = SweepNet(networks, 1, run=run), next(networks.batches(3))
+    module, batch = SweepNet(networks, 1, run=run).eval(), next(networks.batches(3))
     graph = trace_graph(batch.groups[0].architecture.module(), (torch.zeros(2, 1, 32, 32),))
     permutations = random_permutations(graph, generator=Generator().manual_seed(1))
     with torch.no_grad():
