@@ -30,17 +30,22 @@ RECIPES = ("smallcnn_mnist", "smallcnn_fashion", "smallcnn_usps", "smallcnn_cifa
 BARS = {name: 60.0 for name in RECIPES} | {"smallcnn_cifar10_5000": 540.0}
 
 
-def describe_population(population, classes: int = 10) -> dict[str, float | list[float]]:
-    """Accuracy quantiles of finished runs, share of collapsed (within 2 points of chance) and divergent ones."""
-    frame = population.frame(["snapshot", "test_accuracy", "diverged"])
+def describe_population(population, classes: int = 10) -> dict[str, object]:
+    """Quantiles of finished runs, share of collapsed (accuracy within 2 points of chance) and divergent ones.
+
+    Of test accuracy, or of peak signal-to-noise ratio in decibels where networks are images.
+    """
+    measure = "test_accuracy" if "test_accuracy" in population.columns else "psnr"
+    frame = population.frame(["snapshot", measure, "diverged"])
     last = frame[frame.snapshot == frame.snapshot.max()]
-    finished = last[~last.diverged].test_accuracy
+    finished = last[~last.diverged][measure]
     return {
         "checkpoints": len(frame),
-        "accuracy_quantiles": [float(finished.quantile(q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)],
+        "measure": measure,
+        "quantiles": [float(finished.quantile(q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)],
         "median": float(finished.median()),
         "best": float(finished.max()),
-        "collapsed": float((last.test_accuracy < 1 / classes + 0.02).mean()),
+        "collapsed": float((last[measure] < 1 / classes + 0.02).mean()),
         "divergent": float(last.diverged.mean()),
     }
 

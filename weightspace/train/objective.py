@@ -60,9 +60,9 @@ class EncoderObjective(nn.Module):
         self.encoder = SweepNetwork(config.sizes, generator=generator)
         self.predictor = Predictor(latent, corpus.classes, corpus.scales(), generator=generator)
         widths = {
-            g.dataset: len(self.inputs[g.dataset]) * _outputs(g, self.inputs[g.dataset])
+            g.dataset: len(inputs) * _outputs(g, inputs)
             for g in corpus.groups["train"]
-            if g.dataset in self.inputs
+            if (inputs := self.shown(g)) is not None
         }
         self.behaviour = BehaviourHead(latent, widths, generator=generator)
 
@@ -94,8 +94,8 @@ class EncoderObjective(nn.Module):
         wider = None if batch.factor == 1 else (batch.factor, generator)
         vector = _drop(self.encode(group, weights, run=batch.run, wider=wider), config.drop, generator)
         losses = self.property_losses(group, batch.places, vector)
-        if config.behaviour and group.dataset in self.inputs:
-            losses["behaviour"] = config.behaviour * self._behaviour(group, weights, vector)
+        if config.behaviour and (inputs := self.shown(group)) is not None:
+            losses["behaviour"] = config.behaviour * self._behaviour(group, (weights, inputs), vector)
         if config.views and batch.paired:
             noisy = _with_noise(plain, learned, config.noise, generator)
             losses["views"] = config.views * contrast(vector, self.encode(group, noisy, run=False))
@@ -120,9 +120,14 @@ class EncoderObjective(nn.Module):
                 losses[name] = losses.get(name, each.new_zeros(())) + loss
         return losses
 
-    def _behaviour(self, group: Group, weights: Mapping[str, Tensor], vector: Tensor) -> Tensor:
+    def shown(self, group: Group) -> Tensor | None:
+        """Return the real inputs on which answers of a group are predicted; None where its networks take others."""
+        inputs = self.inputs.get(group.dataset)
+        return inputs if inputs is not None and tuple(inputs.shape[1:]) == group.shape else None
+
+    def _behaviour(self, group: Group, asked: tuple[Mapping[str, Tensor], Tensor], vector: Tensor) -> Tensor:
         with torch.no_grad():
-            answers = run_networks(group.module, weights, self.inputs[group.dataset])
+            answers = run_networks(group.module, *asked)
             centred = answers - answers.mean(2, keepdim=True)
             wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
         return F.mse_loss(self.behaviour(vector, group.dataset), wanted.flatten(1))
