@@ -16,7 +16,7 @@ from benchmarks.encoder.statnn import StatBoosting, StatNet
 from benchmarks.encoder.sweep_peer import SweepRead
 from benchmarks.encoder.training import NeuralPeer, Peer, Schedule
 
-SWEEPS = Schedule(batch=128)
+SWEEPS = Schedule(rates=(1.5e-3,), batch=256)
 
 PEERS: dict[str, Callable[[], Peer]] = {
     "statnn-boosting": StatBoosting,
