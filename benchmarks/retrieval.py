@@ -1,6 +1,6 @@
 """Do the nearest latents belong together? Beside what a header, and what the statistics of single tensors, can do.
 
-`python -m benchmarks.retrieval DIR --json`; DIR holds `manifest.json`. Two questions:
+`python -m benchmarks.retrieval DIR --encoder NAME --json`; DIR holds `manifest.json`. Two questions:
 
 1. `groups`: of each checkpoint in a group of at least three, how many of its five nearest among all others are of its
    group (precision at 5), and does their majority name the group (vote)? Groups of fewer than six cannot reach 1.
@@ -36,21 +36,20 @@ def main() -> int:
     """Print both answers for every representation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--encoder", nargs="*", default=[], help="trained encoders to set beside the random sweep")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     entries = json.loads((options.folder / "manifest.json").read_text())["checkpoints"]
     checkpoints = [load_checkpoint(options.folder / entry["file"]) for entry in entries]
-    encoder = Encoder.from_pretrained()
-    table = encoder.encode_many(checkpoints)
-    spaces = {
-        "random-sweep latents": table.vectors.astype(np.float64),
+    encoders = [Encoder.from_pretrained(name) for name in ("random-sweep", *options.encoder)]
+    spaces = {f"{e.name} latents": e.encode_many(checkpoints).vectors.astype(np.float64) for e in encoders} | {
         "seven statistics a tensor": np.stack([seven_statistics(c) for c in checkpoints]),
         "header alone": np.stack([header_features(c.header) for c in checkpoints]),
     }
     groups = np.array([entry["group"] for entry in entries])
     tasks = np.array([f"{entry['group']}: {entry['task']}" for entry in entries])
     shapes = [str([(i.name, i.shape) for i in c.header.tensors.values()]) for c in checkpoints]
-    report: dict[str, object] = {"encoder": encoder.id, "checkpoints": len(entries)}
+    report: dict[str, object] = {"encoders": [e.id for e in encoders], "checkpoints": len(entries)}
     for name, space in spaces.items():
         for how, x in (("standardised", _standardised(space)), ("as it stands", space)):
             away = np.linalg.norm(x[:, None] - x[None], axis=2)

@@ -135,7 +135,7 @@ class _Run:
             x = side.merged(side.rows(told))
             again = self.written.intersection(side.axes)
             self.kept |= {name: self.signals[name] for name in again - set(self.kept)}
-        x = _apply_own(x, {e.kind: w for e, w, _ in own if (e.target or e.source or side).axes == side.axes}, side, ops)
+        x = _apply_own(x, _own_values(own, side, x.dtype), ops)
         parts = dict(zip(side.axes, x.split(side.counts, 1), strict=True))
         for name, part in parts.items():
             if "add" in ops and name in self.kept:
@@ -146,21 +146,28 @@ class _Run:
         self.written |= parts.keys()
 
 
-def _apply_own(x: Tensor, own: Mapping[str, Weights], side: Side, ops: tuple[str, ...]) -> Tensor:
+def _own_values(own: list[Given], side: Side, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What sits on the units of a side, `(models, units, 1)` by kind; blocks of one kind are added up."""
+    found: dict[str, Tensor] = {}
+    for edge, weights, _ in own:
+        place = edge.target or edge.source
+        if place is not None and place.axes == side.axes:
+            value = place.merged(place.rows(weights.matrix.flatten(2)[..., :1].to(dtype)))
+            found[edge.kind] = found[edge.kind] + value if edge.kind in found else value
+    return found
+
+
+def _apply_own(x: Tensor, own: Mapping[str, Tensor], ops: tuple[str, ...]) -> Tensor:
     """Signals after the norm, gains and shifts that sit on their side."""
-
-    def value(kind: str) -> Tensor:
-        return side.merged(side.rows(own[kind].matrix.flatten(2)[..., :1].to(x.dtype)))
-
     if "running mean" in own and "running variance" in own:
-        x = (x - value("running mean")) * (value("running variance").clamp_min(0) + EPS).rsqrt()
+        x = (x - own["running mean"]) * (own["running variance"].clamp_min(0) + EPS).rsqrt()
     elif ops[0] == "norm":
         x = x - x.mean(1, keepdim=True)
         x = x * (x.square().mean(1, keepdim=True) + EPS).rsqrt()
     if "norm scale" in own:
-        x = x * value("norm scale")
+        x = x * own["norm scale"]
     for kind in ("norm shift", "bias"):
-        x = x + value(kind) if kind in own else x
+        x = x + own[kind] if kind in own else x
     return x
 
 
