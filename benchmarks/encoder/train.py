@@ -45,7 +45,7 @@ def measure(training: EncoderTraining, part: str, run: bool) -> list[dict[str, o
     """Scores of each population's networks of one part."""
     by_population: dict[str, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
     for group in training.corpus.groups[part]:
-        _, told = predict(training.objective, group, run=run)
+        told = predict(training.objective, group, run=run)
         by_population.setdefault(group.population, []).append((group.rows.reset_index(drop=True), told))
     return [score(name, pairs) | {"part": part, "run": run} for name, pairs in by_population.items()]
 

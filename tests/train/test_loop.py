@@ -1,6 +1,7 @@
 """Training depends on seed and step alone: stopped, resumed or shared, it ends the same; and it learns."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,9 +14,11 @@ from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
+from weightspace.train.data import load_corpus
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch, _drop, _with_noise, contrast
+from weightspace.train.objective import Batch, _drop, _with_noise, contrast, stacked
 from weightspace.train.predict import predict, validation_loss
+from weightspace.zoo.store import Population
 
 
 def final(training: EncoderTraining) -> dict[str, torch.Tensor]:
@@ -86,8 +89,9 @@ def test_vectors_stay_when_hidden_units_are_relabelled(config, corpus, run):
     permutations = random_permutations(graph, generator=torch.Generator().manual_seed(0))
     turned = relabel(Checkpoint({name: t[0] for name, t in weights.items()}), graph, permutations).tensors
     double = group.module.double()
-    before = objective.encode(group, weights, run=run)
-    after = objective.encode(group, {name: t[None] for name, t in turned.items()}, run=run)
+    parts = [(group, torch.arange(1))]
+    before = objective.encode(parts, weights, run=run)
+    after = objective.encode(parts, {name: t[None] for name, t in turned.items()}, run=run)
     double.float()
     assert not all(turned[name].equal(weights[name][0]) for name in turned)
     torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
@@ -129,9 +133,7 @@ def test_accuracy_of_held_out_runs_is_learned_and_shuffled_targets_are_not(confi
     def held_out(corpus) -> float:
         training = EncoderTraining(config, corpus)
         training.run()
-        pairs = [
-            (g.targets["test_accuracy"], predict(training.objective, g, run=True)[1]) for g in corpus.groups["test"]
-        ]
+        pairs = [(g.targets["test_accuracy"], predict(training.objective, g, run=True)) for g in corpus.groups["test"]]
         truth = torch.cat([t for t, _ in pairs])
         told = torch.cat([torch.tensor(frame["test_accuracy"].to_numpy()) for _, frame in pairs])
         return float(1 - (told - truth).square().mean() / truth.var(unbiased=False))
@@ -154,7 +156,7 @@ def test_a_network_is_told_from_others_by_its_other_view():
 
 def test_losses_of_a_batch_are_named_and_finite(config, corpus):
     objective, group = EncoderTraining(config, corpus).objective, corpus.groups["train"][0]
-    losses = objective(Batch(group, torch.arange(4), True, True, 2), torch.Generator().manual_seed(0))
+    losses = objective(Batch([(group, torch.arange(4))], True, True, 2), torch.Generator().manual_seed(0))
     assert {"test_accuracy", "activation", "trained", "behaviour", "views"} <= set(losses)
     assert all(torch.isfinite(loss) for loss in losses.values())
 
@@ -172,3 +174,21 @@ def test_dropping_keeps_the_mean():
     dropped = _drop(vector, 0.25, torch.Generator().manual_seed(0))
     assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3]) and abs(float(dropped.mean()) - 1) < 0.02
     assert _drop(vector, 0.0, torch.Generator()) is vector
+
+
+def test_populations_of_one_architecture_train_together_as_they_do_alone(config, corpus, population, tmp_path):
+    shutil.copytree(population.folder, tmp_path / "again")
+    both = load_corpus([population, Population(tmp_path / "again")], inputs=6)
+    training = EncoderTraining(config, both)
+    assert len(training.together) == len(corpus.groups["train"])
+    assert all(len({group.population for group in groups}) == 2 for groups in training.together)
+
+    objective, groups = training.objective.eval(), training.together[0]
+    parts = [(group, torch.arange(3 + i)) for i, group in enumerate(groups)]
+    together = objective.encode(parts, stacked(parts), run=True)
+    alone = [objective.encode([part], stacked([part]), run=True) for part in parts]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    losses = objective.property_losses(parts, together)
+    each = [objective.property_losses([part], vector) for part, vector in zip(parts, alone, strict=True)]
+    mean = sum(len(p[1]) * loss["test_accuracy"] for p, loss in zip(parts, each, strict=True)) / 7
+    torch.testing.assert_close(losses["test_accuracy"], mean, rtol=1e-4, atol=1e-5)

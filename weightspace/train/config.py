@@ -28,8 +28,8 @@ class TrainConfig:
         sizes: Of the network.
         seed: Of everything random.
         steps: Updates.
-        groups: Groups of equal architecture that make up one update.
-        batch_size: Networks of a group, at most.
+        groups: Draws of networks of one architecture that make up one update.
+        batch_size: Networks of a draw, at most; populations of the architecture have equal shares.
         learning_rate: At its highest.
         weight_decay: Of AdamW, on matrices.
         warmup: Updates until the learning rate is at its highest; a cosine brings it down to 0.

@@ -34,7 +34,7 @@ class Group:
     Args:
         population: Its name.
         dataset: What all of them were trained on; empty if they differ.
-        plan: Of their graph.
+        plan: Of their graph; groups of equal graphs whose inputs are of one rank share it, and train together.
         module: Runs them.
         shape: Of one input; None where probes do not fit, so that the networks are never run on them.
         wider: Plans of wider networks of the same function and how weights get there, by factor; none for networks
@@ -114,9 +114,10 @@ def load_corpus(
     frames = [population.frame() for population in populations]
     classes = find_classes(frames)
     groups: dict[str, list[Group]] = {"train": [], "validation": [], "test": []}
+    known: Plans = {}
     for population, frame in zip(populations, frames, strict=True):
         for architecture, same in frame[~frame["diverged"]].groupby("architecture", observed=True, sort=True):
-            for group in _groups(population, str(architecture), same, classes, device):
+            for group in _groups(population, (str(architecture), same), (known, classes), device):
                 groups[str(group.rows["split"].iloc[0])].append(group)
     if not groups["train"]:
         raise ZooError(f"none of {[p.folder.name for p in populations]} holds networks to train on.")
@@ -125,15 +126,23 @@ def load_corpus(
     return Corpus(groups, classes, {name: x for name, x in shown.items() if x.is_floating_point()})
 
 
+Plans = dict[str, tuple[Plan, dict[int, tuple[Plan, Widening]]]]
+"""By what is the same in equal graphs."""
+
+
 def _groups(
-    population: Population, architecture: str, rows: pd.DataFrame, classes: dict[str, list[str]], device: str
+    population: Population, given: tuple[str, pd.DataFrame], kept: tuple[Plans, dict[str, list[str]]], device: str
 ) -> list[Group]:
+    (architecture, rows), (known, classes) = given, kept
     text = population.program(architecture)
     if text is None:
         return []
     program = Program.from_json(text)
     graph, shape = trace_program(program), input_shape(program)
-    plan, wider = compile_plan(graph), _wider(graph)
+    key = repr((dict(graph.axes), dict(graph.blocks), graph.stages, shape is None or len(shape)))
+    if key not in known:
+        known[key] = compile_plan(graph), _wider(graph)
+    plan, wider = known[key]
     module = population.module(architecture).eval().to(device)
     stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
     targets = {name: torch.tensor(values, device=device) for name, values in read_targets(rows, classes).items()}

@@ -8,7 +8,7 @@ from torch import Tensor
 from weightspace.encode.encoder import Encoder
 from weightspace.train.data import Group
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.predict import predict
+from weightspace.train.predict import read_vectors
 
 
 def finish(training: EncoderTraining) -> Encoder:
@@ -18,8 +18,8 @@ def finish(training: EncoderTraining) -> Encoder:
     """
     objective, groups = training.objective, training.corpus.groups
     ways = (True, False) if training.config.sizes.probes else (False,)
-    learned = torch.cat([predict(objective, g, run=run)[0] for run in ways for g in groups["train"]])
-    held_out = torch.cat([predict(objective, g, run=run)[0] for run in ways for g in groups["validation"]])
+    learned = torch.cat([read_vectors(objective, g, run=run) for run in ways for g in groups["train"]])
+    held_out = torch.cat([read_vectors(objective, g, run=run) for run in ways for g in groups["validation"]])
     objective.predictor.calibrate(learned, held_out, _targets([g for _ in ways for g in groups["validation"]]))
     return Encoder(training.config.name, objective.encoder.cpu(), objective.predictor.cpu())
 

@@ -34,7 +34,8 @@ class EncoderTraining:
 
     Args:
         config: What to do.
-        corpus: On what; a group is drawn with a chance in proportion to the square root of its size.
+        corpus: On what; groups of one plan are drawn together, with a chance in proportion to the square root of their
+            size.
         device: Where.
     """
 
@@ -49,7 +50,11 @@ class EncoderTraining:
         for parameter in self.objective.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.best, self.least = self.objective.state_dict(), math.inf
-        self.shares = torch.tensor([len(group) ** 0.5 for group in corpus.groups["train"]])
+        together: dict[int, list[Group]] = {}
+        for group in corpus.groups["train"]:
+            together.setdefault(id(group.plan), []).append(group)
+        self.together = list(together.values())
+        self.shares = torch.tensor([sum(map(len, groups)) ** 0.5 for groups in self.together])
 
     def run(self, *, state: Path | None = None, save_every: float = 60.0, report: Report | None = None) -> None:
         """Train to the end and take the best state.
@@ -127,16 +132,17 @@ class EncoderTraining:
 
     def _batches(self) -> Iterator[Batch]:
         draw = Generator().manual_seed(mix_seed(self.config.seed, "batches", self.step))
-        groups = self.corpus.groups["train"]
         for number in torch.multinomial(self.shares, self.config.groups, replacement=True, generator=draw).tolist():
-            group: Group = groups[number]
-            places = torch.randperm(len(group), generator=draw)[: self.config.batch_size].to(self.device)
+            groups = self.together[number]
             unrun, paired, widened, which = torch.rand(4, generator=draw).tolist()
             factor = 1
-            if group.wider and widened < self.config.widened:
-                factor = list(group.wider)[int(which * len(group.wider))]
-            places = places[: max(2, self.config.batch_size // factor)]
-            yield Batch(group, places, unrun >= self.config.unrun, paired < self.config.paired, factor)
+            wider = list(groups[0].wider)
+            if wider and widened < self.config.widened:
+                factor = wider[int(which * len(wider))]
+            most = max(2, self.config.batch_size // factor // len(groups))
+            places = [torch.randperm(len(group), generator=draw)[:most].to(self.device) for group in groups]
+            parts = list(zip(groups, places, strict=True))
+            yield Batch(parts, unrun >= self.config.unrun, paired < self.config.paired, factor)
 
     @property
     def state(self) -> dict[str, Any]:

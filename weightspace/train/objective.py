@@ -20,20 +20,22 @@ from weightspace.train.data import Corpus, Group
 TEMPERATURE = 0.1
 
 
+Part = tuple[Group, Tensor]
+"""Some networks of a group: which."""
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some networks of a group.
+    """Networks of one plan.
 
     Args:
-        group: They are of.
-        places: Which.
+        parts: Of each population.
         run: Whether the networks are run on the probes.
         paired: Whether there are two views of them.
         factor: How many times as wide the first view is.
     """
 
-    group: Group
-    places: Tensor
+    parts: Sequence[Part]
     run: bool
     paired: bool
     factor: int = 1
@@ -67,19 +69,30 @@ class EncoderObjective(nn.Module):
         self.behaviour = BehaviourHead(latent, widths, generator=generator)
 
     def encode(
-        self, group: Group, weights: Mapping[str, Tensor], *, run: bool, wider: tuple[int, Generator] | None = None
+        self,
+        parts: Sequence[Part],
+        weights: Mapping[str, Tensor],
+        *,
+        run: bool,
+        wider: tuple[int, Generator] | None = None,
     ) -> Tensor:
-        """Return the vectors of networks of a group.
+        """Return the vectors of networks of one plan.
 
         Args:
-            group: They are of.
-            weights: Theirs.
+            parts: The groups that they are of.
+            weights: Theirs, one part after the other.
             run: Whether they are run on the probes.
             wider: A factor by which they are widened first, and what draws the shares of the copies.
         """
-        answers, plan = None, group.plan
+        group, answers = parts[0][0], None
+        plan = group.plan
         if run and self.config.sizes.probes and group.shape is not None:
-            answers = run_networks(group.module, weights, self.encoder.probes(group.shape))
+            told = [
+                run_networks(each.module, own, self.encoder.probes(shape))
+                for (each, _), own in zip(parts, _of_parts(weights, parts), strict=True)
+                if (shape := each.shape) is not None
+            ]
+            answers = torch.cat(told)
         if wider is not None:  # they answer what they answered
             plan, widening = group.wider[wider[0]]
             weights = widening(weights, wider[1])
@@ -87,50 +100,61 @@ class EncoderObjective(nn.Module):
 
     def forward(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """Return the losses of a batch by name, weighted."""
-        config, group = self.config, batch.group
-        plain = {name: single(t[batch.places]) for name, t in group.weights.items()}
-        learned = [name for name, _ in group.module.named_parameters()]  # noise could make a variance negative
+        config, parts = self.config, batch.parts
+        plain = stacked(parts)
+        learned = [name for name, _ in parts[0][0].module.named_parameters()]  # noise could make a variance negative
         weights = _with_noise(plain, learned, config.noise, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
-        vector = _drop(self.encode(group, weights, run=batch.run, wider=wider), config.drop, generator)
-        losses = self.property_losses(group, batch.places, vector)
-        if config.behaviour and (inputs := self.shown(group)) is not None:
-            losses["behaviour"] = config.behaviour * self._behaviour(group, (weights, inputs), vector)
+        vector = _drop(self.encode(parts, weights, run=batch.run, wider=wider), config.drop, generator)
+        losses = self.property_losses(parts, vector)
+        if config.behaviour and (told := self._behaviour(parts, weights, vector)):
+            losses["behaviour"] = config.behaviour * torch.stack(told).mean()
         if config.views and batch.paired:
             noisy = _with_noise(plain, learned, config.noise, generator)
-            losses["views"] = config.views * contrast(vector, self.encode(group, noisy, run=False))
+            losses["views"] = config.views * contrast(vector, self.encode(parts, noisy, run=False))
         return losses
 
-    def property_losses(self, group: Group, places: Tensor, vector: Tensor) -> dict[str, Tensor]:
-        """Return the loss of each property that the group's networks have, by name."""
+    def property_losses(self, parts: Sequence[Part], vector: Tensor) -> dict[str, Tensor]:
+        """Return the loss of each property that the networks have, by name."""
+        wanted = {name: torch.cat([_target(part, name) for part in parts]) for name in self.predictor.names}
         losses: dict[str, Tensor] = {}
         for told in self.predictor.heads(vector):
-            for name, predicted in told.items():
-                if name not in group.targets:
+            for name, truth in wanted.items():
+                if not any(name in group.targets for group, _ in parts):
                     continue
-                wanted = group.targets[name][places]
-                known = wanted.isfinite()
+                known, predicted = truth.isfinite(), told[name]
                 if name in self.predictor.classes:
-                    each = F.cross_entropy(predicted, wanted.nan_to_num().long(), reduction="none") / 4
+                    each = F.cross_entropy(predicted, truth.nan_to_num().long(), reduction="none") / 4
                 else:
-                    (mean, spread), unit = self.predictor.scales[name], self.spreads[group.population][name]
-                    apart = predicted[:, 0] * spread + mean - wanted.nan_to_num()
-                    each = F.smooth_l1_loss(apart / unit, torch.zeros_like(apart), reduction="none")
+                    mean, spread = self.predictor.scales[name]
+                    apart = (predicted[:, 0] * spread + mean - truth.nan_to_num()) / self._units(parts, name, truth)
+                    each = F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none")
                 loss = PROPERTIES[name].weight * (each * known).sum() / known.sum().clamp_min(1)
                 losses[name] = losses.get(name, each.new_zeros(())) + loss
         return losses
+
+    def _units(self, parts: Sequence[Part], name: str, like: Tensor) -> Tensor:
+        """Deviation of a number within the population of each network."""
+        units = [self.spreads[group.population].get(name, 1.0) for group, _ in parts]
+        return torch.cat([like.new_full((len(places),), unit) for (_, places), unit in zip(parts, units, strict=True)])
 
     def shown(self, group: Group) -> Tensor | None:
         """Return the real inputs on which answers of a group are predicted; None where its networks take others."""
         inputs = self.inputs.get(group.dataset)
         return inputs if inputs is not None and tuple(inputs.shape[1:]) == group.shape else None
 
-    def _behaviour(self, group: Group, asked: tuple[Mapping[str, Tensor], Tensor], vector: Tensor) -> Tensor:
-        with torch.no_grad():
-            answers = run_networks(group.module, *asked)
-            centred = answers - answers.mean(2, keepdim=True)
-            wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
-        return F.mse_loss(self.behaviour(vector, group.dataset), wanted.flatten(1))
+    def _behaviour(self, parts: Sequence[Part], weights: Mapping[str, Tensor], vector: Tensor) -> list[Tensor]:
+        """Loss of each part whose networks take the inputs that there are."""
+        found, vectors = [], vector.split([len(places) for _, places in parts])
+        for (group, _), own, told in zip(parts, _of_parts(weights, parts), vectors, strict=True):
+            if (inputs := self.shown(group)) is None:
+                continue
+            with torch.no_grad():
+                answers = run_networks(group.module, own, inputs)
+                centred = answers - answers.mean(2, keepdim=True)
+                wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+            found.append(F.mse_loss(self.behaviour(told, group.dataset), wanted.flatten(1)))
+        return found
 
 
 def contrast(a: Tensor, b: Tensor) -> Tensor:
@@ -146,6 +170,26 @@ def contrast(a: Tensor, b: Tensor) -> Tensor:
 def single(tensor: Tensor) -> Tensor:
     """Floats in single precision, whole numbers as they are."""
     return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def stacked(parts: Sequence[Part]) -> dict[str, Tensor]:
+    """Return the weights of all parts in single precision, one part after the other."""
+    names = parts[0][0].weights
+    return {name: torch.cat([single(group.weights[name][places]) for group, places in parts]) for name in names}
+
+
+def _of_parts(weights: Mapping[str, Tensor], parts: Sequence[Part]) -> list[dict[str, Tensor]]:
+    counts = [len(places) for _, places in parts]
+    split = {name: tensor.split(counts) for name, tensor in weights.items()}
+    return [{name: tensors[i] for name, tensors in split.items()} for i in range(len(counts))]
+
+
+def _target(part: Part, name: str) -> Tensor:
+    """Truth for each network; NaN where it is not known."""
+    group, places = part
+    if name in group.targets:
+        return group.targets[name][places]
+    return torch.full((len(places),), torch.nan, device=places.device)
 
 
 def _with_noise(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weightspace.train.data import Group
-from weightspace.train.objective import EncoderObjective, single
+from weightspace.train.objective import EncoderObjective, stacked
 
 TOGETHER = 1024
 MAIN = ("test_accuracy", "label")
@@ -19,8 +19,8 @@ MOST = 256
 
 
 @torch.no_grad()
-def predict(objective: EncoderObjective, group: Group, *, run: bool) -> tuple[Tensor, pd.DataFrame]:
-    """Return the vectors `(models, latent)` of a group and a column for each predicted property, in its own unit.
+def read_vectors(objective: EncoderObjective, group: Group, *, run: bool) -> Tensor:
+    """Return the vectors of a group, `(models, latent)`.
 
     Args:
         objective: Trained.
@@ -28,15 +28,18 @@ def predict(objective: EncoderObjective, group: Group, *, run: bool) -> tuple[Te
         run: Whether the networks are run on the probes.
     """
     objective.eval()
-    vectors = list[Tensor]()
-    for start in range(0, len(group), TOGETHER):
-        weights = {name: single(tensor[start : start + TOGETHER]) for name, tensor in group.weights.items()}
-        vectors.append(objective.encode(group, weights, run=run))
-    vector, columns = torch.cat(vectors), dict[str, object]()
-    for name, told in objective.predictor(vector).items():
+    parts = [(group, _places(group, start, TOGETHER)) for start in range(0, len(group), TOGETHER)]
+    return torch.cat([objective.encode([part], stacked([part]), run=run) for part in parts])
+
+
+@torch.no_grad()
+def predict(objective: EncoderObjective, group: Group, *, run: bool) -> pd.DataFrame:
+    """Return a column for each predicted property of a group, in its own unit; arguments as for `read_vectors`."""
+    columns = dict[str, object]()
+    for name, told in objective.predictor(read_vectors(objective, group, run=run)).items():
         names = objective.predictor.classes.get(name)
         columns[name] = told.cpu().numpy() if names is None else [names[i] for i in told.argmax(1).tolist()]
-    return vector, pd.DataFrame(columns)
+    return pd.DataFrame(columns)
 
 
 @torch.no_grad()
@@ -48,9 +51,13 @@ def validation_loss(objective: EncoderObjective, groups: Sequence[Group]) -> flo
     objective.eval()
     found = list[Tensor]()
     for group in groups:
-        weights = {name: single(tensor[:MOST]) for name, tensor in group.weights.items()}
-        places = torch.arange(min(MOST, len(group)), device=next(iter(weights.values())).device)
+        parts = [(group, _places(group, 0, MOST))]
         for run in (True, False):
-            losses = objective.property_losses(group, places, objective.encode(group, weights, run=run))
+            losses = objective.property_losses(parts, objective.encode(parts, stacked(parts), run=run))
             found += [losses[name] for name in MAIN if name in losses][:1]
     return float(torch.stack(found).mean()) if found else 0.0
+
+
+def _places(group: Group, start: int, most: int) -> Tensor:
+    device = next(iter(group.weights.values())).device
+    return torch.arange(start, min(start + most, len(group)), device=device)
