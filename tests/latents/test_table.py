@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from weightspace.errors import TableError
-from weightspace.latents.neighbours import neighbours
+from weightspace.latents.search import neighbours
 from weightspace.latents.table import LatentTable, concat_tables
 
 ROWS = [

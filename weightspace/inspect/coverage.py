@@ -58,7 +58,7 @@ def coverage_sections(summary: dict[str, Any], *, title: str, shown: int) -> lis
 
 
 def _add_neighbours(rows: list[dict[str, Any]], table: LatentTable, k: int) -> None:
-    from weightspace.latents.neighbours import neighbours
+    from weightspace.latents.search import neighbours
 
     found = neighbours(table, k).to_dict("records")
     each = len(found) // int(table.fine.sum())
