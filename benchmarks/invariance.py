@@ -49,12 +49,13 @@ def main() -> int:
     """Print the moves; exit status 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--encoder", default="random-sweep", help="a name or a folder")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ties", type=int, default=None, help="at most so many ties a checkpoint, drawn at random")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    encoder = Encoder.from_pretrained()
-    report: dict[str, Any] = {"encoder": encoder.id, "real": _real(encoder, options.folder, options.ties, options.jobs)}
+    encoder = Encoder.from_pretrained(options.encoder)
+    report: dict[str, Any] = {"encoder": encoder.id, "real": _real(encoder, options)}
     report["synthetic"] = _made(encoder)
     print(json.dumps(report, indent=None if options.json else 2))
     met = all(
@@ -63,24 +64,24 @@ def main() -> int:
     return 0 if met else 1
 
 
-def _real(encoder: Encoder, folder: Path, ties: int | None, jobs: int) -> dict[str, object]:
-    paths = find_checkpoints([folder])
+def _real(encoder: Encoder, options: argparse.Namespace) -> dict[str, object]:
+    paths = find_checkpoints([options.folder])
     table = encoder.encode_many(paths)
     vectors, hashes = table.vectors.astype(np.float64), table["sha256"]
     tasks = []
     for i in np.flatnonzero(table["understood"] == 1):
         away = np.linalg.norm(vectors - vectors[i], axis=1)
         nearest = float(away[(hashes != hashes[i]) & (away > 1e-6)].min())
-        tasks.append((table["id"][i], paths[i], nearest, ties))
-    tasks.sort(key=lambda task: -Path(task[1]).stat().st_size)
-    with get_context("spawn").Pool(jobs) as pool:
+        tasks.append((options.encoder, table["id"][i], paths[i], (nearest, options.ties)))
+    tasks.sort(key=lambda task: -Path(task[2]).stat().st_size)
+    with get_context("spawn").Pool(options.jobs) as pool:
         moves = pool.starmap(_moves_of, tasks, chunksize=1)
     return _summary(moves) | {"checkpoints": len(paths), "understood": len(tasks), "failed": int((~table.fine).sum())}
 
 
-def _moves_of(name: str, path: str, nearest: float, ties: int | None) -> Moves:
+def _moves_of(encoder: str, name: str, path: str, against: tuple[float, int | None]) -> Moves:
     torch.set_num_threads(1)
-    return _moves(Encoder.from_pretrained(), name, load_checkpoint(path), (nearest, ties))
+    return _moves(Encoder.from_pretrained(encoder), name, load_checkpoint(path), against)
 
 
 def _made(encoder: Encoder) -> dict[str, object]:

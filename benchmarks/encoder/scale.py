@@ -1,7 +1,7 @@
 """How much memory and time does it take to embed a checkpoint of a billion weights, and how close is that to a floor?
 
     python -m benchmarks.encoder.scale --json
-    python -m benchmarks.encoder.scale llama --dtype float32 --repeats 3
+    python -m benchmarks.encoder.scale llama --encoder NAME --repeats 3
 
 Writes checkpoints of random weights with the names and shapes of known models into a temporary folder, embeds each in
 a process of its own on two cores, and measures the peak of resident memory (mapped pages of the file included) and the
@@ -125,9 +125,8 @@ def _drawn(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generato
     return torch.randn(shape, generator=generator).mul_(0.02).to(dtype)
 
 
-def embed(path: Path, dtype: torch.dtype) -> dict[str, float]:
+def embed(path: Path, encoder: Encoder) -> dict[str, float]:
     """Embed a checkpoint and say what it took."""
-    encoder = Encoder("random-sweep", Encoder.from_pretrained().network.to(dtype))
     anonymous, stop = [_status("RssAnon")], threading.Event()
     before, watch = _status("VmRSS"), threading.Thread(target=_watch, args=(anonymous, stop), daemon=True)
     watch.start()
@@ -146,9 +145,9 @@ def embed(path: Path, dtype: torch.dtype) -> dict[str, float]:
     }
 
 
-def floor(path: Path, dtype: torch.dtype) -> dict[str, float]:
+def floor(path: Path, encoder: Encoder) -> dict[str, float]:
     """Read the bytes once, then multiply a tile in the cache as often as the plan says."""
-    width = Encoder.from_pretrained().network.config.width
+    sizes, dtype = encoder.network.config, encoder.network.scale.dtype
     products = list(_products(path))
     buffer = bytearray(1 << 22)
     start = time.perf_counter(), time.process_time()
@@ -157,23 +156,25 @@ def floor(path: Path, dtype: torch.dtype) -> dict[str, float]:
             while opened.readinto(buffer):
                 pass
     read = time.perf_counter() - start[0]
-    for outs, ins, times in products:
+    for outs, ins, channels in products:
         rows = max(1, min(outs, TILE // ins))
-        tile, x, y = (torch.ones(n, m, dtype=dtype) for n, m in ((rows, ins), (ins, width), (rows, width)))
-        for _ in range(round(times * outs / rows)):
+        shapes = (rows, ins), (ins, sizes.width), (rows, sizes.width), (ins, sizes.signals)
+        tile, x, y, signals = (torch.ones(shape, dtype=dtype) for shape in shapes)
+        for _ in range(round((channels + 1) * outs / rows)):
             tile @ x
             tile.T @ y
+        for _ in range(round(channels * outs / rows) if sizes.signals else 0):
+            tile @ signals
     wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     return {"seconds": wall, "processor_seconds": processor, "reading_seconds": read}
 
 
 def _products(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Rows, columns and number of the matrices that a sweep multiplies, once in each direction."""
+    """Rows, columns and kernel channels of each block; a sweep multiplies these and one more, in each direction."""
     for edge in Architectures().of(load_checkpoint(path)).plan.edges:
-        if edge.source is not None and edge.target is not None:
+        if edge.between:
             outs, ins, _ = edge.sizes
-            channels = len(kernel_cosines(edge.kernel)[0])
-            yield min(outs, ins), max(outs, ins), 2 * channels
+            yield min(outs, ins), max(outs, ins), len(kernel_cosines(edge.kernel)[0])
 
 
 def _status(key: str) -> int:
@@ -186,12 +187,12 @@ def _watch(found: list[int], stop: threading.Event) -> None:
         found.append(_status("RssAnon"))
 
 
-def measure(name: str, dtype: str, *, repeats: int, cores: int) -> dict[str, object]:
+def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
     """Floor and embedding in turn, each in its own process; the least of each counts."""
     shapes, stored, shards = MODELS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = write(shapes(), stored, shards, Path(folder))
-        runs = [{part: _child(part, path, dtype, cores) for part in ("floor", "embed")} for _ in range(repeats)]
+        runs = [{part: _child(part, path, options) for part in ("floor", "embed")} for _ in range(options.repeats)]
         size = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     best, least = (min((run[part] for run in runs), key=lambda r: r["seconds"]) for part in ("embed", "floor"))
     work = [min(run[part]["processor_seconds"] for run in runs) for part in ("embed", "floor")]
@@ -201,8 +202,9 @@ def measure(name: str, dtype: str, *, repeats: int, cores: int) -> dict[str, obj
         "model": name,
         "file_bytes": size,
         "stored": str(stored).removeprefix("torch."),
-        "computed": dtype,
-        "cores": cores,
+        "encoder": options.encoder,
+        "computed": options.dtype,
+        "cores": options.cores,
         **best,
         "peak_resident_bytes": peak,
         "floor_seconds": least["seconds"],
@@ -213,20 +215,9 @@ def measure(name: str, dtype: str, *, repeats: int, cores: int) -> dict[str, obj
     }
 
 
-def _child(part: str, path: Path, dtype: str, cores: int) -> dict[str, float]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.encoder.scale",
-        "--part",
-        part,
-        "--path",
-        str(path),
-        "--dtype",
-        dtype,
-        "--cores",
-        str(cores),
-    ]
+def _child(part: str, path: Path, options: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.encoder.scale", "--part", part, "--path", str(path)]
+    command += ["--encoder", options.encoder, "--dtype", options.dtype, "--cores", str(options.cores)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -234,6 +225,7 @@ def main() -> int:
     """Print the figures of each model; exit status 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", choices=[*MODELS, []], default=[])
+    parser.add_argument("--encoder", default="random-sweep", help="a name or a folder; networks are not run")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="the encoder's precision")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--cores", type=int, default=CORES)
@@ -245,13 +237,12 @@ def main() -> int:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     torch.set_num_threads(options.cores)
     if options.part:
-        part = {"floor": floor, "embed": embed}[options.part]
+        part, encoder = {"floor": floor, "embed": embed}[options.part], Encoder.from_pretrained(options.encoder)
+        encoder = Encoder(encoder.name, encoder.network.to(getattr(torch, options.dtype)), run=False)
         with torch.no_grad():
-            print(json.dumps(part(options.path, getattr(torch, options.dtype))))
+            print(json.dumps(part(options.path, encoder)))
         return 0
-    found = [
-        measure(name, options.dtype, repeats=options.repeats, cores=options.cores) for name in options.models or MODELS
-    ]
+    found = [measure(name, options) for name in options.models or MODELS]
     print(
         json.dumps(
             {"bars": {"bytes": BYTES, "times_floor": TIMES}, "models": found}, indent=None if options.json else 2
