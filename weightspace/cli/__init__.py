@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "embed": "Write one latent a checkpoint into a Parquet table.",
+    "map": "Draw the map of a latent table: one page, a picture, or places to add to.",
     "inspect": "Show what checkpoints hold, from their headers alone.",
     "train": "Train an encoder on populations of networks.",
     "zoo": "Make populations of small networks, look into them, measure, import and export them.",
