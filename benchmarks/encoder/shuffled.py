@@ -51,7 +51,7 @@ def separate(x: np.ndarray, groups: np.ndarray) -> dict[str, object]:
     told = cross_val_predict(
         model, x[fine], truth[fine], groups=both[fine], cv=GroupKFold(FOLDS), method="decision_function"
     )
-    draws = bootstrap(lambda rows: roc_auc_score(truth[fine][rows], told[rows]), both[fine], 500)
+    draws = bootstrap(lambda rows: roc_auc_score(truth[fine][rows], told[rows]), both[fine])
     return {"auc": float(roc_auc_score(truth[fine], told)), "interval": interval(draws), "left_out": int((~fine).sum())}
 
 

@@ -215,7 +215,7 @@ class SweepNetwork(nn.Module):
     def _parts(self, plan: Plan, h: UnitStates, read: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
         """What the vector is made of, in the order of `EMPHASIS`."""
         features, heard, stages = read
-        sizes = stages.new_tensor(plan.sizes).expand(len(stages), -1)
+        sizes = on(plan.sizes, stages).expand(len(stages), -1)
         parts = [sizes, moments(features), moments(stages), self.states.pooled(plan, h, len(stages))]
         if self.config.waves:
             parts.insert(2, self.fingerprint(heard))

@@ -98,13 +98,13 @@ class Plan:
         return hot / hot.sum(1, keepdim=True)
 
     @cached_property
-    def sizes(self) -> tuple[float, ...]:
+    def sizes(self) -> Tensor:
         """`SIZES` logarithms to base 2: weights, of the largest block, blocks, matrices, vectors, kernels."""
         numbers = [prod(e.sizes) for e in self.edges]
         matrices = sum(e.between for e in self.edges)
         kernels = sum(e.sizes[2] > 1 for e in self.edges)
         counts = (sum(numbers), max(numbers), len(numbers), matrices, len(numbers) - matrices, kernels)
-        return tuple(log2(1 + n) for n in counts)
+        return torch.tensor([log2(1 + n) for n in counts], dtype=torch.float64)
 
 
 def compile_plan(graph: ParameterGraph) -> Plan:
