@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
-from tests.latents.tables import table_of
+from tests.latents.rows import table_of
 from weightspace.errors import TableError
 from weightspace.latents import nearest
 from weightspace.latents.nearest import NearestRows
