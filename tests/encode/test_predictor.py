@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Generator
 
+from weightspace.encode.network import SweepConfig
 from weightspace.encode.predictor import LEVEL, Predictor, flatten_predictions
 
 CLASSES = {"activation": ["gelu", "relu", "tanh"]}
@@ -9,7 +10,9 @@ CLASSES = {"activation": ["gelu", "relu", "tanh"]}
 
 def fitted(seed: int = 0, networks: int = 400) -> tuple[Predictor, torch.Tensor, dict[str, torch.Tensor]]:
     """A predictor that reads coordinate 0 as the accuracy and coordinates 1 to 3 as the activation; noisy truth."""
-    predictor = Predictor(6, CLASSES, {"test_accuracy": (0.5, 0.1)}, generator=Generator().manual_seed(seed))
+    predictor = Predictor(
+        SweepConfig(latent=6), CLASSES, {"test_accuracy": (0.5, 0.1)}, generator=Generator().manual_seed(seed)
+    )
     heads = predictor.heads
     for parameter in heads.parameters():
         parameter.data.zero_()
@@ -46,7 +49,7 @@ def test_intervals_and_choices_hold_the_truth_as_often_as_they_say():
 
 
 def test_without_calibration_nothing_is_sure():
-    predictor = Predictor(6, CLASSES, {"epoch": (1.0, 1.0)}, generator=Generator().manual_seed(0))
+    predictor = Predictor(SweepConfig(latent=6), CLASSES, {"epoch": (1.0, 1.0)}, generator=Generator().manual_seed(0))
     told = predictor.predict(torch.zeros(1, 6))[0]
     low, high = told.intervals["epoch"]
     assert low <= -1 and high > 1e300 and set(told.choices["activation"]) == set(CLASSES["activation"])

@@ -20,7 +20,9 @@ SMALL = SweepConfig(width=8, pairs=6, waves=0, features=12, stage=10, latent=16,
 def encoder(run: bool = True) -> Encoder:
     draw = Generator().manual_seed(0)
     network = SweepNetwork(SMALL, generator=draw)
-    return Encoder("small", network, Predictor(16, {"activation": ["relu", "tanh"]}, {}, generator=draw), run=run)
+    return Encoder(
+        "small", network, Predictor(network.config, {"activation": ["relu", "tanh"]}, {}, generator=draw), run=run
+    )
 
 
 def network(seed: int = 0, activation: type[nn.Module] = nn.ReLU) -> nn.Module:

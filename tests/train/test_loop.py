@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.encode.network import LEARNED_SHARE
 from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
 from weightspace.train.data import load_corpus
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch, _drop, _with_noise, contrast, stacked
+from weightspace.train.objective import Batch, _drop, _with_noise, _with_shuffled, contrast, stacked
 from weightspace.train.predict import predict, validation_loss
 from weightspace.zoo.store import Population
 
@@ -106,7 +107,8 @@ groups: 2
 batch_size: 12
 warmup: 2
 inputs: 6
-sizes: {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4}}
+sizes:
+  {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4, fixed: 6}}
 """
     (tmp_path / "config.yaml").write_text(text)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -192,3 +194,36 @@ def test_populations_of_one_architecture_train_together_as_they_do_alone(config,
     each = [objective.property_losses([part], vector) for part, vector in zip(parts, alone, strict=True)]
     mean = sum(len(p[1]) * loss["test_accuracy"] for p, loss in zip(parts, each, strict=True)) / 7
     torch.testing.assert_close(losses["test_accuracy"], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_fixed_numbers_know_nothing_that_was_learned_but_their_parts(config, corpus):
+    training = EncoderTraining(config, corpus)
+    before = training.objective.encoder.likeness.directions.clone()
+    training.run()
+    assert training.objective.encoder.likeness.directions.equal(before)
+    group = corpus.groups["test"][0]
+    parts = [(group, torch.arange(5))]
+    vector = training.objective.eval().encode(parts, stacked(parts), run=True)
+    learned = vector[:, config.sizes.fixed :]
+    assert vector.shape == (5, config.sizes.latent)
+    torch.testing.assert_close(learned.mean(1), torch.zeros(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(learned.square().mean(1).sqrt(), torch.full((5,), LEARNED_SHARE), rtol=1e-3, atol=0)
+
+
+def test_shuffled_networks_keep_their_numbers_and_lose_their_properties(config, corpus):
+    group = corpus.groups["train"][0]
+    parts, generator = [(group, torch.arange(6))], torch.Generator().manual_seed(0)
+    plain, where = stacked(parts), torch.tensor([True, False] * 3)
+    names = [name for name, _ in group.module.named_parameters()]
+    found = _with_shuffled(plain, names, where, generator)
+    for name in names:
+        assert found[name].flatten(1).sort(1).values.equal(plain[name].flatten(1).sort(1).values)
+        assert found[name][~where].equal(plain[name][~where])
+    assert not found[names[0]][where].equal(plain[names[0]][where])
+
+    objective = EncoderTraining(config, corpus).objective.eval()
+    vector = objective.encode(parts, found, run=True).detach()
+    told = objective.property_losses(parts, vector, where)
+    alone = objective.property_losses([(group, torch.tensor([1, 3, 5]))], vector[~where])
+    torch.testing.assert_close(told["test_accuracy"], alone["test_accuracy"])
+    assert not told["wiring"].isclose(alone["wiring"])

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import layer_norm, silu
 
 from weightspace.encode.plan import SIZES, Plan
 from weightspace.encode.signals import Signals, evened
@@ -21,7 +21,7 @@ from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
 from weightspace.nn.probes import ROWS, ProbeBank, ProbeReadout
-from weightspace.nn.readout import GAIN, Fingerprint, ReadOut, asinh, moments
+from weightspace.nn.readout import GAIN, Fingerprint, FixedReadOut, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import RELATIVE, STATISTICS, describe
 from weightspace.nn.tiles import as_matrix
@@ -37,6 +37,8 @@ EMPHASIS = {
     "signals": 0.3,
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
+FIXED, LEARNED_SHARE = ("sizes", "blocks", "stages", "axes"), 0.15
+"""Parts that fixed numbers of a vector are of, and the deviation of its learned numbers."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class SweepConfig:
         depths: Cosines over the depth at which stages are read in their order; 0 pools them only.
         probes: Learned inputs; 0 where a network is never run.
         hidden: Width of the layers between what is read off and the vector; 0 for a linear read-out.
+        fixed: Numbers of the vector along fixed directions of what any network has, so that networks unlike those
+            learned from keep their distances; the rest is learned. 0 for none.
     """
 
     width: int = 32
@@ -68,6 +72,7 @@ class SweepConfig:
     depths: int = 0
     probes: int = 0
     hidden: int = 0
+    fixed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +88,11 @@ class Encoding:
     vector: Tensor
     units: dict[str, Tensor]
     stages: Tensor
+
+
+def learned_numbers(vector: Float[Tensor, "models latent"], fixed: int) -> Float[Tensor, "models numbers"]:
+    """Return the numbers of vectors that were learned, of deviation one where the others are `fixed`."""
+    return vector[:, fixed:] / LEARNED_SHARE if fixed else vector
 
 
 @final
@@ -129,7 +139,10 @@ class SweepNetwork(nn.Module):
         if config.probes or config.signals:
             self.absent = draw(2, config.features, generator=generator, scale=0.5)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
-        self.head = ReadOut(list(emphasis.values()), config.latent, config.hidden, generator=generator)
+        if config.fixed:
+            self.likeness = FixedReadOut([emphasis[name] for name in FIXED], config.fixed, generator=generator)
+        learned = config.latent - config.fixed
+        self.head = ReadOut(list(emphasis.values()), learned, config.hidden, generator=generator)
 
     def forward(self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None) -> Encoding:
         """Encode checkpoints of one architecture.
@@ -159,7 +172,9 @@ class SweepNetwork(nn.Module):
             parts.append(self._read(answers, 0, len(rms)))
         if self.config.signals:
             parts.append(self._read(told, 1, len(rms)))
-        return Encoding(self.head(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages)
+        return Encoding(
+            self._vector(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages
+        )
 
     def _answer(self, plan: Plan, h: UnitStates, answers: Tensor) -> None:
         """Let output units know what they answer."""
@@ -223,6 +238,16 @@ class SweepNetwork(nn.Module):
             order = on(depth_cosines(stages.shape[1], self.config.depths), stages)
             parts.append(torch.einsum("msw,sd->mdw", silu(stages), order).flatten(1) / stages.shape[1])
         return parts
+
+    def _vector(self, parts: list[Tensor]) -> Float[Tensor, "models latent"]:
+        """Fixed numbers, then learned ones; those have mean 0 and one deviation in every network."""
+        if not self.config.fixed:
+            return self.head(parts)
+        named = dict(zip(self._widths(), parts, strict=True))
+        learned = self.head(parts)
+        return torch.cat(
+            [self.likeness([named[n] for n in FIXED]), LEARNED_SHARE * layer_norm(learned, learned.shape[1:])], 1
+        )
 
     def _widths(self) -> dict[str, int]:
         """Width of each part of the read-out."""

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.heads import PropertyHeads
+from weightspace.encode.network import SweepConfig, learned_numbers
 from weightspace.encode.properties import PROPERTIES
 
 LEVEL = 0.9
@@ -55,7 +56,7 @@ class Predictor(nn.Module):
     the 99th percentile of calibration networks.
 
     Args:
-        latent: Width of the vector.
+        sizes: Of the encoder; properties are read off the learned numbers of its vectors.
         classes: Names of each property of names.
         scales: Mean and deviation of each number.
         generator: Draws the weights.
@@ -72,7 +73,7 @@ class Predictor(nn.Module):
 
     def __init__(
         self,
-        latent: int,
+        sizes: SweepConfig,
         classes: Mapping[str, list[str]],
         scales: Mapping[str, tuple[float, float]],
         *,
@@ -81,7 +82,8 @@ class Predictor(nn.Module):
         super().__init__()
         self.classes = {name: list(names) for name, names in classes.items()}
         self.scales = {name: (float(mean), float(spread)) for name, (mean, spread) in scales.items()}
-        self.heads = PropertyHeads(latent, self.classes, generator=generator)
+        self.fixed, latent = sizes.fixed, sizes.latent
+        self.heads = PropertyHeads(latent - self.fixed, self.classes, generator=generator)
         self.names = [name for name in self.heads.widths if name in self.classes or name in self.scales]
         self.register_buffer("margins", torch.full((len(self.names),), torch.inf))
         self.register_buffer("centre", torch.zeros(latent))
@@ -90,7 +92,7 @@ class Predictor(nn.Module):
 
     def forward(self, vector: Float[Tensor, "models latent"]) -> dict[str, Tensor]:
         """Return each property: numbers `(models,)` in their own unit, or probabilities `(models, names)`."""
-        told = self.heads(vector)[1]
+        told = self.heads(learned_numbers(vector, self.fixed))[1]
         found = {}
         for name in self.names:
             if name in self.classes:

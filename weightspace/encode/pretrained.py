@@ -62,7 +62,7 @@ def load_encoder(folder: Path) -> tuple[str, SweepNetwork, Predictor | None]:
         predictor = None
         if "classes" in config:
             scales = {name: tuple(pair) for name, pair in config["scales"].items()}
-            predictor = Predictor(sizes.latent, config["classes"], scales, generator=Generator().manual_seed(0))
+            predictor = Predictor(sizes, config["classes"], scales, generator=Generator().manual_seed(0))
         _parts(network, predictor).load_state_dict(tensors)
         return str(config["name"]), network, predictor
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

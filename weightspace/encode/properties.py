@@ -55,8 +55,13 @@ PROPERTIES = {
     "activation": Property("activation", lambda values: values.astype(str), classes=True),
     "optimizer": Property("optimizer", lambda values: values.astype(str), classes=True),
     "trained": Property("epoch", lambda values: (values > 0).astype(str), classes=True),
+    "wiring": Property("wiring", lambda values: values.astype(str), classes=True),
     "label": Property("label", lambda values: values.astype("Int64").astype(str), classes=True, weight=1.0),
 }
+
+
+WIRINGS = ["shuffled", "whole"]
+"""Of networks: whether the entries of each tensor were shuffled. No manifest records it; training makes the former."""
 
 
 def find_classes(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:

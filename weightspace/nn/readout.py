@@ -131,6 +131,27 @@ class ReadOut(nn.Module):
         return x @ self.linear + silu(silu(x @ self.first) @ self.second) @ self.third
 
 
+class FixedReadOut(nn.Module):
+    """Fixed random directions of what is read off: distances along them are those between what is read off.
+
+    Args:
+        parts: Width of each part, and how much it counts.
+        numbers: How many directions.
+        generator: Draws them.
+    """
+
+    directions: Tensor
+
+    def __init__(self, parts: list[tuple[int, float]], numbers: int, *, generator: Generator) -> None:
+        super().__init__()
+        drawn = [effort * torch.randn(width, numbers, generator=generator) for width, effort in parts]
+        self.register_buffer("directions", torch.cat(drawn) / numbers**0.5)
+
+    def forward(self, parts: list[Tensor]) -> Float[Tensor, "models numbers"]:
+        """Return the places along the directions."""
+        return torch.cat(parts, 1) @ self.directions
+
+
 def moments(x: Float[Tensor, "models items width"]) -> Float[Tensor, "models features"]:
     """Mean and standard deviation over the items, side by side."""
     mean = x.mean(1, keepdim=True)

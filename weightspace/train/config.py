@@ -13,7 +13,17 @@ from weightspace.encode.network import SweepConfig
 from weightspace.errors import ConfigError
 
 LEARNED = SweepConfig(
-    width=32, pairs=16, waves=0, features=96, stage=96, latent=256, signals=32, depths=6, probes=32, hidden=512
+    width=32,
+    pairs=16,
+    waves=0,
+    features=96,
+    stage=96,
+    latent=256,
+    signals=32,
+    depths=6,
+    probes=32,
+    hidden=512,
+    fixed=128,
 )
 """Sizes of a trained encoder: no fingerprint, signals, stages in their order, probes, layers in the read-out."""
 
@@ -35,6 +45,8 @@ class TrainConfig:
         warmup: Updates until the learning rate is at its highest; a cosine brings it down to 0.
         unrun: Share of groups whose networks are not run, so that the encoder can do without.
         widened: Share of groups that are seen wider, twice or four times, their function kept; where that can be done.
+        shuffled: Share of networks whose tensors have their entries shuffled; of those nothing is learned but that they
+            are, and how they answer.
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
         drop: Share of the vector's numbers that the read-outs do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
@@ -55,6 +67,7 @@ class TrainConfig:
     warmup: int = 100
     unrun: float = 0.5
     widened: float = 0.3
+    shuffled: float = 0.1
     noise: float = 0.1
     drop: float = 0.2
     behaviour: float = 0.3

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from weightspace.encode.answers import input_shape
 from weightspace.encode.plan import Plan, compile_plan
-from weightspace.encode.properties import find_classes, read_targets
+from weightspace.encode.properties import WIRINGS, find_classes, read_targets
 from weightspace.errors import GraphError, ZooError
 from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.symmetry.widen import Widening, widen
@@ -112,7 +112,7 @@ def load_corpus(
         ZooError: No population holds a network that can be used.
     """
     frames = [population.frame() for population in populations]
-    classes = find_classes(frames)
+    classes = find_classes(frames) | {"wiring": WIRINGS}
     groups: dict[str, list[Group]] = {"train": [], "validation": [], "test": []}
     known: Plans = {}
     for population, frame in zip(populations, frames, strict=True):
@@ -145,7 +145,8 @@ def _groups(
     plan, wider = known[key]
     module = population.module(architecture).eval().to(device)
     stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
-    targets = {name: torch.tensor(values, device=device) for name, values in read_targets(rows, classes).items()}
+    known_targets = read_targets(rows, classes) | {"wiring": np.full(len(rows), WIRINGS.index("whole"), np.float32)}
+    targets = {name: torch.tensor(values, device=device) for name, values in known_targets.items()}
     names = set(rows["dataset"].astype(str))
     found = []
     for split in sorted(set(rows["split"].astype(str))):

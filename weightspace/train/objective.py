@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import run_networks
-from weightspace.encode.network import SweepNetwork
+from weightspace.encode.network import SweepNetwork, learned_numbers
 from weightspace.encode.predictor import Predictor
-from weightspace.encode.properties import PROPERTIES
+from weightspace.encode.properties import PROPERTIES, WIRINGS
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
 
 TEMPERATURE = 0.1
+SHUFFLED = float(WIRINGS.index("shuffled"))
 
 
 Part = tuple[Group, Tensor]
@@ -58,15 +59,14 @@ class EncoderObjective(nn.Module):
         generator = Generator().manual_seed(config.seed)
         self.config, self.inputs = config, dict(corpus.inputs)
         self.spreads = corpus.spreads()
-        latent = config.sizes.latent
         self.encoder = SweepNetwork(config.sizes, generator=generator)
-        self.predictor = Predictor(latent, corpus.classes, corpus.scales(), generator=generator)
+        self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
         widths = {
             g.dataset: len(inputs) * _outputs(g, inputs)
             for g in corpus.groups["train"]
             if (inputs := self.shown(g)) is not None
         }
-        self.behaviour = BehaviourHead(latent, widths, generator=generator)
+        self.behaviour = BehaviourHead(config.sizes.latent - config.sizes.fixed, widths, generator=generator)
 
     def encode(
         self,
@@ -103,22 +103,40 @@ class EncoderObjective(nn.Module):
         config, parts = self.config, batch.parts
         plain = stacked(parts)
         learned = [name for name, _ in parts[0][0].module.named_parameters()]  # noise could make a variance negative
+        where = torch.rand(len(plain[learned[0]]), generator=generator, device=generator.device) < config.shuffled
+        plain = _with_shuffled(plain, learned, where, generator)
         weights = _with_noise(plain, learned, config.noise, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
         vector = _drop(self.encode(parts, weights, run=batch.run, wider=wider), config.drop, generator)
-        losses = self.property_losses(parts, vector)
+        losses = self.property_losses(parts, vector, where)
         if config.behaviour and (told := self._behaviour(parts, weights, vector)):
             losses["behaviour"] = config.behaviour * torch.stack(told).mean()
         if config.views and batch.paired:
             noisy = _with_noise(plain, learned, config.noise, generator)
-            losses["views"] = config.views * contrast(vector, self.encode(parts, noisy, run=False))
+            other = self.encode(parts, noisy, run=False)
+            losses["views"] = config.views * contrast(
+                *(learned_numbers(x, config.sizes.fixed) for x in (vector, other))
+            )
         return losses
 
-    def property_losses(self, parts: Sequence[Part], vector: Tensor) -> dict[str, Tensor]:
-        """Return the loss of each property that the networks have, by name."""
+    def property_losses(
+        self, parts: Sequence[Part], vector: Tensor, shuffled: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the loss of each property that the networks have, by name.
+
+        Args:
+            parts: The groups that they are of.
+            vector: Theirs.
+            shuffled: Which of them had their entries shuffled; none if None.
+        """
         wanted = {name: torch.cat([_target(part, name) for part in parts]) for name in self.predictor.names}
+        if shuffled is not None:
+            wanted = {
+                name: truth.where(~shuffled, SHUFFLED if name == "wiring" else torch.nan)
+                for name, truth in wanted.items()
+            }
         losses: dict[str, Tensor] = {}
-        for told in self.predictor.heads(vector):
+        for told in self.predictor.heads(learned_numbers(vector, self.config.sizes.fixed)):
             for name, truth in wanted.items():
                 if not any(name in group.targets for group, _ in parts):
                     continue
@@ -145,7 +163,8 @@ class EncoderObjective(nn.Module):
 
     def _behaviour(self, parts: Sequence[Part], weights: Mapping[str, Tensor], vector: Tensor) -> list[Tensor]:
         """Loss of each part whose networks take the inputs that there are."""
-        found, vectors = [], vector.split([len(places) for _, places in parts])
+        learned = learned_numbers(vector, self.config.sizes.fixed)
+        found, vectors = [], learned.split([len(places) for _, places in parts])
         for (group, _), own, told in zip(parts, _of_parts(weights, parts), vectors, strict=True):
             if (inputs := self.shown(group)) is None:
                 continue
@@ -202,6 +221,18 @@ def _with_noise(
         tensor = weights[name]
         size = (share * tensor.square().flatten(1).mean(1).sqrt()).view(-1, *[1] * (tensor.ndim - 1))
         found[name] = tensor + size * torch.randn(tensor.shape, generator=generator, device=device)
+    return found
+
+
+def _with_shuffled(
+    weights: Mapping[str, Tensor], names: Sequence[str], where: Tensor, generator: Generator
+) -> dict[str, Tensor]:
+    """Weights with the entries of each tensor in random order in some of the networks."""
+    found = dict(weights)
+    for name in names:
+        flat = weights[name].flatten(1)
+        order = torch.rand(flat.shape, generator=generator, device=generator.device).argsort(1)
+        found[name] = torch.where(where[:, None], flat.gather(1, order), flat).view_as(weights[name])
     return found
 
 
