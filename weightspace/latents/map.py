@@ -68,7 +68,8 @@ class LatentMap:
         says that the place means little).
 
         Raises:
-            TableError: Its latents are of another encoder or graph version, or none of them is finite.
+            TableError: Its latents are of another encoder or graph version, its columns are of other types, or none of
+                its vectors is finite.
         """
         fresh, left_out = _with_places(table)
         old, fitted = self.table.vectors[self.fitted], self.places[self.fitted]
@@ -76,7 +77,7 @@ class LatentMap:
         known.append(table)  # refuses the table of another encoder before anything is computed
         found, distance = _between(old, fitted, fresh.vectors)
         if self.method == "pca":
-            found = principal_places(old, fresh.vectors)
+            found = principal_places(old.astype(np.float64), fresh.vectors.astype(np.float64))
         both = known.append(_mark(fresh, True, distance))
         places = np.concatenate([self.places, found.astype(np.float32)])
         return LatentMap(both, places, self.method, self.seed, self.left_out + left_out)

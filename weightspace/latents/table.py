@@ -179,7 +179,8 @@ def concat_tables(tables: Iterable[LatentTable]) -> LatentTable:
     """Return the rows of all tables, in order; a column that only some have is null in the others.
 
     Raises:
-        TableError: There is no table, or two were made by different encoders or of different graph versions.
+        TableError: There is no table, two were made by different encoders or of different graph versions, or columns
+            of one name hold different types.
     """
     found = list(tables)
     if not found:
@@ -191,5 +192,8 @@ def concat_tables(tables: Iterable[LatentTable]) -> LatentTable:
                 f"encoder {theirs[0]!r} (graph version {theirs[1]}) does not go with {mine[0]!r} (graph version "
                 f"{mine[1]}): their vectors cannot be compared. Embed one of them again."
             )
-    merged = pa.concat_tables([t.data for t in found], promote_options="default")
+    try:
+        merged = pa.concat_tables([t.data for t in found], promote_options="default")
+    except pa.ArrowException as error:
+        raise TableError(f"columns of the tables do not go together ({error}); rename or drop one of them.") from None
     return LatentTable(merged.replace_schema_metadata(found[0].data.schema.metadata))
