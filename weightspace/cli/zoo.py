@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from weightspace.cli.manners import UsageError, complain_about, progress
+from weightspace.cli.manners import UsageError, check_output, complain_about, progress
 from weightspace.cli.show import show
 from weightspace.cli.zoo_tables import built_sections, evaluation_sections, list_sections, population_sections
 
@@ -186,6 +186,44 @@ def export(population: str, /, *, output: Output, where: tuple[str, ...] = (), j
     table = export_population(found, output, where=conditions)
     kept = len(found.frame(["id"], where=conditions))
     return _print({"population": population, "properties": str(table), "checkpoints": kept}, built_sections, json)
+
+
+@zoo.command
+def embed(
+    population: str,
+    /,
+    *,
+    output: Output,
+    encoder: str = "random-sweep",
+    where: tuple[str, ...] = (),
+    force: bool = False,
+    json: bool = False,
+) -> int:
+    """Write one latent a checkpoint into a Parquet table, beside the properties that the population records.
+
+    Args:
+        population: A folder, or the name of a population that comes with the package.
+        output: The Parquet file to write.
+        encoder: Name of an encoder that ships, or its folder.
+        where: Only checkpoints of which this is true, such as 'test_accuracy>0.9' or 'split==test'; may be repeated.
+        force: Overwrite an existing output.
+        json: Print one JSON object.
+    """
+    from weightspace.encode.encoder import Encoder
+    from weightspace.zoo.embed import embed_population
+    from weightspace.zoo.store import find_population
+
+    check_output(output, force=force)
+    found = find_population(population)
+    rows = found.frame(where=[read_condition(text) for text in where])
+    with progress("checkpoint") as update:
+        table = embed_population(Encoder.from_pretrained(encoder), found, rows, progress=update).table
+    table.to_parquet(output, overwrite=force)
+    failed = int((~table.fine).sum())
+    for identity, error in zip(table["id"][~table.fine], table["error"][~table.fine], strict=True):
+        complain_about(str(identity), str(error))
+    summary = {"population": population, "table": str(output), "checkpoints": len(table), "encoder": table.encoder}
+    return _print(summary, built_sections, json) or (1 if failed else 0)
 
 
 def read_condition(text: str) -> tuple[str, str, Any]:
