@@ -124,6 +124,20 @@ def test_a_run_does_not_depend_on_how_many_there_are():
     assert few.draw_run(3) != few.draw_run(2)
 
 
+def test_runs_take_few_architectures_in_turn_and_draw_the_rest_themselves():
+    sample = {
+        "dataset": "digits",
+        "width": {"uniform_integer": [4, 400]},
+        "learning_rate": {"log_uniform": [1e-4, 1.0]},
+    }
+    recipe = parse_recipe(small_recipe("mlp", sample=sample, architectures=3))
+    runs = [recipe.draw_run(i) for i in range(9)]
+    assert len({run["width"] for run in runs}) == 3 and len({run["learning_rate"] for run in runs}) == 9
+    assert all(run["width"] == runs[i % 3]["width"] for i, run in enumerate(runs))
+    own = parse_recipe(small_recipe("mlp", sample=sample))
+    assert len({own.draw_run(i)["width"] for i in range(9)}) == 9
+
+
 def test_values_stay_in_their_bounds_and_cases():
     rates = {"given": {"optimizer": {"sgd": {"log_uniform": [0.1, 1.0]}, "adam": {"log_uniform": [1e-4, 1e-3]}}}}
     sample = {"dataset": "digits", "optimizer": {"choice": ["sgd", "adam"]}, "learning_rate": rates}

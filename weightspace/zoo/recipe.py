@@ -43,6 +43,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda v: isinstance(v, str) and v.isidentifier(), "letters, digits and underscores"),
     "family": (lambda v: isinstance(v, str) and v in FAMILIES, f"one of {sorted(FAMILIES)}"),
     "runs": (_is_count, "a whole number above 0"),
+    "architectures": (_is_count, "a whole number above 0"),
     "snapshots": (_is_rising, "a rising list of epochs, 0 or more"),
     "sample": (lambda v: isinstance(v, dict), "a mapping of values to sample"),
     "seed": (lambda v: is_whole(v, 0), "a whole number, 0 or more"),
@@ -62,6 +63,7 @@ class Recipe:
         name: Of the population; letters, digits and underscores.
         family: One of `zoo.families.FAMILIES`.
         runs: Networks trained from scratch; with a `tree`, how many trees.
+        architectures: How many are drawn, for runs to take in turn; None for one each run. Equal ones train together.
         snapshots: Epochs at which the weights are kept, rising; training ends at the last.
         sample: Distribution of each hyper-parameter and architecture choice, drawn in this order.
         seed: Of everything random.
@@ -80,6 +82,7 @@ class Recipe:
     snapshots: tuple[float, ...]
     sample: Mapping[str, Distribution]
     seed: int = 0
+    architectures: int | None = None
     batch_size: int = 128
     storage: str = "fp16"
     stack: int = 512
@@ -106,12 +109,15 @@ class Recipe:
     def draw_run(self, number: int) -> dict[str, Any]:
         """Return the choices of run `number`, its seed among them; they do not depend on how many runs there are."""
         seed = mix_seed(self.seed, self.name, number)
-        rng = np.random.default_rng(seed)
-        defaults = {key: rule.default for key, rule in HYPERPARAMETERS.items()} | dict(FAMILIES[self.family].options)
+        rng = shared = np.random.default_rng(seed)
+        if self.architectures is not None:
+            shared = np.random.default_rng(mix_seed(self.seed, self.name, "architecture", number % self.architectures))
+        options = FAMILIES[self.family].options
+        defaults = {key: rule.default for key, rule in HYPERPARAMETERS.items()} | dict(options)
         drawn: dict[str, Any] = {}
         for key, distribution in self.sample.items():
             try:
-                drawn[key] = distribution.draw(rng, drawn)
+                drawn[key] = distribution.draw(shared if key in options else rng, drawn)
             except RecipeError as error:
                 raise RecipeError(f"{self.source}: sample.{key}: {error}.") from error
             allowed = HYPERPARAMETERS.get(key) or ARCHITECTURE[key]
