@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 VERBS = {
     "embed": "Write one latent a checkpoint into a Parquet table.",
     "map": "Draw the map of a latent table: one page, a picture, or places to add to.",
+    "dedupe": "Find copies that no hash finds: relabelled, rescaled, rounded or noised networks.",
+    "lineage": "Show who descends from whom among checkpoints.",
     "inspect": "Show what checkpoints hold, from their headers alone.",
+    "probe": "Say what latents tell of properties, held out by run, beside chance and a control.",
+    "cluster": "Group checkpoints whose latents lie together, and name what sets groups apart.",
+    "search": "Find the checkpoints nearest to one, exactly, with filters.",
     "train": "Train an encoder on populations of networks.",
     "zoo": "Make populations of small networks, look into them, measure, import and export them.",
 }
