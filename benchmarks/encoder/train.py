@@ -4,6 +4,9 @@
 
 The number of updates is set so that training takes about `--seconds`, measured over the first updates. Every figure is
 of held-out runs (the part `test`), with networks run on the probes and without. OUT gets `train.json` and `encoder/`.
+
+`torchrun --nproc-per-node N -m benchmarks.encoder.train` with at least N `groups` trains in N processes; several may
+share an accelerator, which small networks do not keep busy.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 
 from benchmarks.encoder.data import strata
 from benchmarks.encoder.scores import r2, tau, tau_ceiling, tau_within
@@ -22,6 +26,7 @@ from weightspace import zoo
 from weightspace.encode.properties import PROPERTIES
 from weightspace.train.config import LEARNED, TrainConfig
 from weightspace.train.data import Corpus, load_corpus
+from weightspace.train.encoder import processes
 from weightspace.train.finish import finish
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
@@ -30,7 +35,7 @@ TRIAL = 20
 
 
 def steps_in(seconds: float, config: TrainConfig, corpus: Corpus, device: str) -> int:
-    """Updates that fit, by the median of some after the first ones."""
+    """Updates that fit, by the median of some after the first ones; what the first process finds counts for all."""
     training, times = EncoderTraining(config, corpus, device=device), []
     for _ in range(TRIAL):
         start = time.perf_counter()
@@ -38,7 +43,10 @@ def steps_in(seconds: float, config: TrainConfig, corpus: Corpus, device: str) -
         if device != "cpu":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return max(2 * TRIAL, int(seconds / float(np.median(times[TRIAL // 2 :]))))
+    steps = torch.tensor(max(2 * TRIAL, int(seconds / float(np.median(times[TRIAL // 2 :])))), device=device)
+    if dist.is_initialized():
+        dist.broadcast(steps, 0)
+    return int(steps)
 
 
 def measure(training: EncoderTraining, part: str, run: bool) -> list[dict[str, object]]:
@@ -98,22 +106,31 @@ def main() -> None:
     sizes = replace(LEARNED, **{key: value for key, value in given.items() if hasattr(LEARNED, key)})
     rest = {key: value for key, value in given.items() if not hasattr(LEARNED, key)}
     config = TrainConfig("encoder", tuple(args.populations), sizes=sizes, seed=args.seed, **rest)
+    with processes(args.device) as (rank, _, device):
+        train(config, args, device, report=rank == 0)
+
+
+def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report: bool) -> None:
+    """Train, and with `report` print, measure and save."""
     start = time.perf_counter()
     inputs = config.inputs if config.behaviour else 0
     found = [zoo.load(name) for name in args.populations]
-    corpus = load_corpus(found, inputs=inputs, data_dir=args.data_dir, device=args.device)
+    corpus = load_corpus(found, inputs=inputs, data_dir=args.data_dir, device=device)
     print(
         f"loaded in {time.perf_counter() - start:.1f} s: {sum(map(len, corpus.groups['train']))} networks", flush=True
     )
-    config = replace(config, steps=steps_in(args.seconds, config, corpus, args.device))
-    training, start = EncoderTraining(config, corpus, device=args.device), time.perf_counter()
+    config = replace(config, steps=steps_in(args.seconds, config, corpus, device))
+    training, start = EncoderTraining(config, corpus, device=device), time.perf_counter()
 
     def tell(step: int, steps: int, losses: dict[str, float]) -> None:
         if losses and (step % (steps // 10 // 50 * 50 or 50) == 0 or step == steps):
             said = {name: round(value, 3) for name, value in losses.items()}
             print(f"{step}/{steps} {time.perf_counter() - start:.0f} s {said}", flush=True)
 
-    training.run(report=tell)
+    training.run(report=tell if report else None)
+    if not report:
+        return
+    out = Path(args.out)
     rows = [row for run in (True, False) for row in measure(training, args.part, run)]
     finish(training).save(out / "encoder")
     (out / "train.json").write_text(json.dumps({"config": asdict(config), "scores": rows}, indent=1))

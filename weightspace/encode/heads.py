@@ -35,9 +35,9 @@ class PropertyHeads(nn.Module):
         self.second = draw(hidden, outputs, generator=generator)
         self.offset = nn.Parameter(torch.zeros(2, outputs))
 
-    def forward(self, vector: Tensor) -> list[dict[str, Tensor]]:
-        """Return `(models, width)` by property: of the matrix, then of the layers."""
+    def forward(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return `(2, models, width)` by property: of the matrix, then of the layers."""
         plain = vector @ self.linear + self.offset[0]
         deep = silu(vector @ self.first) @ self.second + self.offset[1]
-        widths = list(self.widths.values())
-        return [dict(zip(self.widths, x.split(widths, 1), strict=True)) for x in (plain, deep)]
+        both = torch.stack([plain, deep])
+        return dict(zip(self.widths, both.split(list(self.widths.values()), 2), strict=True))

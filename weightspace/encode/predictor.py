@@ -92,7 +92,7 @@ class Predictor(nn.Module):
 
     def forward(self, vector: Float[Tensor, "models latent"]) -> dict[str, Tensor]:
         """Return each property: numbers `(models,)` in their own unit, or probabilities `(models, names)`."""
-        told = self.heads(learned_numbers(vector, self.fixed))[1]
+        told = {name: both[1] for name, both in self.heads(learned_numbers(vector, self.fixed)).items()}
         found = {}
         for name in self.names:
             if name in self.classes:

@@ -45,7 +45,7 @@ def train_encoder(config: TrainConfig, place: Place, *, report: Report | None = 
         ZooError: A population is missing or holds nothing to train on.
         DataError: A dataset is missing.
     """
-    with _processes(place.device) as (rank, world, device):
+    with processes(place.device) as (rank, world, device):
         if world > config.groups:
             raise ConfigError(
                 f"groups: {config.groups} a step are too few for {world} processes; set at least so many."
@@ -60,17 +60,22 @@ def train_encoder(config: TrainConfig, place: Place, *, report: Report | None = 
 
 
 @contextmanager
-def _processes(device: str) -> Iterator[tuple[int, int, str]]:
-    """Rank, number of processes, and device of this one."""
+def processes(device: str) -> Iterator[tuple[int, int, str]]:
+    """Yield rank, number of processes, and device of this one.
+
+    Several may share an accelerator: small networks keep none busy. NCCL wants one process each, so Gloo adds up then.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield 0, 1, device
         return
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
+    shared = device == "cpu"
     if device != "cpu":
-        device = f"cuda:{local}"
+        count = torch.cuda.device_count()
+        device, shared = f"cuda:{local % count}", int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > count
         torch.cuda.set_device(device)
-    dist.init_process_group("gloo" if device == "cpu" else "nccl")
+    dist.init_process_group("gloo" if shared else "nccl")
     try:
         yield rank, world, device
     finally:

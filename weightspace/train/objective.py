@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import run_networks
@@ -135,26 +136,28 @@ class EncoderObjective(nn.Module):
                 name: truth.where(~shuffled, SHUFFLED if name == "wiring" else torch.nan)
                 for name, truth in wanted.items()
             }
-        losses: dict[str, Tensor] = {}
-        for told in self.predictor.heads(learned_numbers(vector, self.config.sizes.fixed)):
-            for name, truth in wanted.items():
-                if not any(name in group.targets for group, _ in parts):
-                    continue
-                known, predicted = truth.isfinite(), told[name]
-                if name in self.predictor.classes:
-                    each = F.cross_entropy(predicted, truth.nan_to_num().long(), reduction="none") / 4
-                else:
-                    mean, spread = self.predictor.scales[name]
-                    apart = (predicted[:, 0] * spread + mean - truth.nan_to_num()) / self._units(parts, name, truth)
-                    each = F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none")
-                loss = PROPERTIES[name].weight * (each * known).sum() / known.sum().clamp_min(1)
-                losses[name] = losses.get(name, each.new_zeros(())) + loss
-        return losses
+        told = self.predictor.heads(learned_numbers(vector, self.config.sizes.fixed))
+        here = [name for name in wanted if any(name in group.targets for group, _ in parts)]
+        numbers = [name for name in here if name not in self.predictor.classes]
+        each = {name: _class_losses(told[name], wanted[name]) for name in here if name not in numbers}
+        if numbers:
+            each |= zip(numbers, self._number_losses(parts, [(n, told[n], wanted[n]) for n in numbers]), strict=True)
+        return {name: PROPERTIES[name].weight * _mean_known(each[name], wanted[name]) for name in here}
 
-    def _units(self, parts: Sequence[Part], name: str, like: Tensor) -> Tensor:
-        """Deviation of a number within the population of each network."""
-        units = [self.spreads[group.population].get(name, 1.0) for group, _ in parts]
-        return torch.cat([like.new_full((len(places),), unit) for (_, places), unit in zip(parts, units, strict=True)])
+    def _number_losses(
+        self, parts: Sequence[Part], asked: Sequence[tuple[str, Tensor, Tensor]]
+    ) -> Float[Tensor, "numbers models"]:
+        """Losses of all numbers at once, in units of their deviation within the population of each network."""
+        mean, spread = torch.tensor([self.predictor.scales[name] for name, _, _ in asked]).T[:, :, None].to(asked[0][1])
+        told, wanted = torch.stack([t[..., 0] for _, t, _ in asked], 1), torch.stack([w for _, _, w in asked])
+        apart = (told * spread + mean - wanted.nan_to_num()) / self._units(parts, [name for name, _, _ in asked], told)
+        return F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none").sum(0)
+
+    def _units(self, parts: Sequence[Part], names: Sequence[str], like: Tensor) -> Float[Tensor, "numbers models"]:
+        """Deviation of each number within the population of each network."""
+        units = [[self.spreads[group.population].get(name, 1.0) for group, _ in parts] for name in names]
+        counts = torch.tensor([len(places) for _, places in parts])
+        return torch.tensor(units).repeat_interleave(counts, 1).to(like)
 
     def shown(self, group: Group) -> Tensor | None:
         """Return the real inputs on which answers of a group are predicted; None where its networks take others."""
@@ -201,6 +204,16 @@ def _of_parts(weights: Mapping[str, Tensor], parts: Sequence[Part]) -> list[dict
     counts = [len(places) for _, places in parts]
     split = {name: tensor.split(counts) for name, tensor in weights.items()}
     return [{name: tensors[i] for name, tensors in split.items()} for i in range(len(counts))]
+
+
+def _class_losses(told: Float[Tensor, "two models names"], wanted: Tensor) -> Float[Tensor, " models"]:
+    truth = wanted.nan_to_num().long().expand(len(told), -1)
+    return F.cross_entropy(told.flatten(0, 1), truth.flatten(), reduction="none").view(truth.shape).sum(0) / 4
+
+
+def _mean_known(each: Float[Tensor, " models"], wanted: Tensor) -> Tensor:
+    known = wanted.isfinite()
+    return (each * known).sum() / known.sum().clamp_min(1)
 
 
 def _target(part: Part, name: str) -> Tensor:
