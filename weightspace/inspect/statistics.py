@@ -78,7 +78,7 @@ def tensor_statistics(name: str, tensor: Shaped[Tensor, "*dims"], *, view: str) 
     finite = values.reshape(-1)[torch.isfinite(values.reshape(-1))]
     nonfinite = values.numel() - finite.numel()
     mean, std = _moments(finite)
-    norm, rank = (None, None) if nonfinite else _spectrum(_matrix(values, view))
+    norm, rank = (None, None) if nonfinite else _spectrum(unit_matrix(values, view))
     return TensorStatistics(name, nonfinite, mean, std, _quantiles(finite), norm, rank)
 
 
@@ -116,8 +116,13 @@ def _quantiles(values: Tensor) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _matrix(tensor: Tensor, view: str) -> Tensor | None:
-    """Units written as rows, everything else as columns; None if either is missing or empty."""
+def unit_matrix(tensor: Tensor, view: str) -> Tensor | None:
+    """Return a tensor with units written as rows, everything else as columns; None if either is missing or empty.
+
+    Args:
+        tensor: Any shape.
+        view: A letter for each dimension as in `Block.view`.
+    """
     rows = [d for d, letter in enumerate(view) if letter == "o"]
     columns = [d for d, letter in enumerate(view) if letter != "o"]
     if not rows or not columns or not tensor.numel():
@@ -132,12 +137,13 @@ def _spectrum(matrix: Tensor | None) -> tuple[float | None, float | None]:
     scale = matrix.abs().max().double().item()
     if scale == 0:
         return 0.0, None
-    gram = _gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T, scale)
+    gram = scaled_gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T, scale)
     largest = _largest_eigenvalue(gram)
     return scale * largest**0.5, gram.trace().item() / largest
 
 
-def _gram(matrix: Tensor, scale: float) -> Float64[Tensor, "rows rows"]:
+def scaled_gram(matrix: Tensor, scale: float) -> Float64[Tensor, "rows rows"]:
+    """Return `M M^T` of a matrix divided by `scale`, in float64, a tile of its columns at a time."""
     rows = matrix.shape[0]
     gram = torch.zeros(rows, rows, dtype=torch.float64)
     for tile in matrix.split(max(1, _TILE // rows), dim=1):
