@@ -26,7 +26,7 @@ HELP = [
     [],
     ["--help"],
     ["--version"],
-    *([*verb, "--help"] for verb in (["inspect"], ["embed"], ["zoo"], ["zoo", "build"])),
+    *([*verb, "--help"] for verb in (["inspect"], ["embed"], ["probe"], ["cluster"], ["search"], ["zoo"], ["zoo", "build"])),
 ]
 
 
