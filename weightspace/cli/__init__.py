@@ -24,6 +24,7 @@ VERBS = {
     "inspect": "Show what checkpoints hold, from their headers alone.",
     "probe": "Say what latents tell of properties, held out by run, beside chance and a control.",
     "cluster": "Group checkpoints whose latents lie together, and name what sets groups apart.",
+    "report": "Write everything that one checkpoint shows onto one page.",
     "search": "Find the checkpoints nearest to one, exactly, with filters.",
     "train": "Train an encoder on populations of networks.",
     "zoo": "Make populations of small networks, look into them, measure, import and export them.",
