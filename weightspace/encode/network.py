@@ -116,8 +116,8 @@ class SweepNetwork(nn.Module):
         self.states = AxisStates(config.width, generator=generator)
         self.visits = nn.ModuleDict(
             {
-                name: Visit(config.width, context, config.pairs, back=name == "back", generator=generator)
-                for name in ("ahead", "back")
+                name: Visit(config.width, context, config.pairs, back=back, own=own, generator=generator)
+                for name, back, own in (("ahead", False, True), ("back", True, bool(config.waves)))
             }
         )
         said = config.pairs + config.width
@@ -210,14 +210,15 @@ class SweepNetwork(nn.Module):
     ) -> list[tuple[Tensor, Tensor]]:
         """Visit every block, updating `h`; what is heard comes in the order of the plan.
 
-        Blocks on one side alone carry nothing from one stage to another, so they are visited on the way ahead only.
+        Blocks on one side alone carry nothing from one stage to another, so the way back passes them by, unless there
+        is a fingerprint, which is to see every broken tie.
         """
         visit = self.visits[direction]
         assert isinstance(visit, Visit)
         blocks, plain = list(zip(plan.edges, ready, *visit.gates(contexts), strict=True)), visit.plain()
         heard = []
         for edge, weights, gate, said in reversed(blocks) if visit.back else blocks:
-            if (edge.target is None and edge.source is None) or (visit.back and not edge.between):
+            if (edge.target is None and edge.source is None) or (visit.own is None and not edge.between):
                 pairs, width = (contexts.new_zeros(len(contexts), 1, n) for n in (self.config.pairs, self.config.width))
                 heard.append((pairs, width))
                 continue

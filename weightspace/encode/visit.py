@@ -46,16 +46,16 @@ class Visit(nn.Module):
         width: Of a unit's state.
         context: Width of what a block says about itself.
         pairs: Correlations read off.
-        back: Whether it goes from outputs to inputs; blocks on one side alone are visited on the way ahead only.
+        back: Whether it goes from outputs to inputs.
+        own: Whether it visits blocks on one side alone, too.
         generator: Draws the parameters.
     """
 
-    def __init__(self, width: int, context: int, pairs: int, *, back: bool, generator: Generator) -> None:
+    def __init__(self, width: int, context: int, pairs: int, *, back: bool, own: bool, generator: Generator) -> None:
         super().__init__()
         self.back = back
         self.message = KernelMessage(width, generator=generator)
-        if not back:
-            self.own = OwnMessage(width, generator=generator)
+        self.own = OwnMessage(width, generator=generator) if own else None
         self.bare = draw(1, width, generator=generator, scale=1.0)
         self.ordinals = draw(2, ORDINALS, width, generator=generator, scale=0.5)
         self.slots = draw(2, SLOT_CHANNELS, width, generator=generator, scale=0.5)
@@ -88,6 +88,7 @@ class Visit(nn.Module):
         if edge.between:
             m = about.weights.across(self.message, edge, x, back=self.back)
         else:
+            assert self.own is not None
             m = about.weights.within(self.own, edge, x)
         return self._receive(h, far, far.rows(m * self._modulation(far, 1, about)), about)
 
