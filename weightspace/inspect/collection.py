@@ -64,6 +64,21 @@ def read_collection(sources: Iterable[Source], *, trust: bool = False, progress:
     return Collection(found.checkpoints, problems)
 
 
+def read_checkpoint(source: Source, *, trust: bool = False) -> Checkpoint:
+    """Return one checkpoint: a file, folder or hub id, or `POPULATION:ID` for a network of a population.
+
+    Raises:
+        ZooError: The population has no network of that id.
+        CheckpointError: The file cannot be read; see `load_checkpoint`.
+    """
+    if isinstance(source, Checkpoint):
+        return source
+    population, _, identity = os.fspath(source).partition(":")
+    if identity and not os.path.exists(source) and _is_population(population):
+        return find_population(population).checkpoint(identity)
+    return load_checkpoint(source, trust=trust)
+
+
 def population_checkpoints(population: Population, ids: Sequence[str] | None = None) -> dict[str, Checkpoint]:
     """Return the checkpoints of a population, all or those named, with their programs, many read at once."""
     rows = population.frame(["id", "shard", "group", "row", "sha256", "architecture"])

@@ -14,11 +14,11 @@ from weightspace.inspect.families import RELATED, Family, find_families
 from weightspace.inspect.kinship import Descent, Kinship
 from weightspace.inspect.peers import group_peers
 
-MADE, MERGED, MOVED, DIRECTION, SURE = 0.1, 1.5, 1.0, 0.5, 0.98
+MADE, MERGED, MOVED, DIRECTION, SURE, SHAPE = 0.1, 1.5, 1.0, 0.5, 0.98, 0.5
 """Costs, in logarithms of squared distance: of a parent that was itself copied, pruned or rounded; of one that was
 merged (a midpoint is near to everything around its ends); of units in another order; of a step against the growth of
-weights. Last, how sure it is that pruning, rounding and merging run forwards. Set on the population that ships and
-on four others of its recipe.
+weights. Then how sure it is that pruning, rounding and merging run forwards, and how much the shape of the tree counts
+against the growth of weights. Set on the population that ships, on four others of its recipe and one of chains.
 """
 
 
@@ -155,7 +155,7 @@ class _Tree:
         sizes: dict[int, int] = {}
         for node in nx.dfs_postorder_nodes(tree, root):
             sizes[node] = 1 + sum(sizes[child] for child in tree.successors(node))
-            total -= float(np.log(sizes[node]))
+            total -= SHAPE * float(np.log(sizes[node]))
         return total
 
     def edges(self) -> list[Descent]:
@@ -194,7 +194,7 @@ class _Tree:
         return found
 
     def _confidence(self, parent: int, child: int) -> float:
-        """How much nearer the two are than independent runs, and than the next link between the trained of both sides."""
+        """How much nearer the two are than independent runs, and than the next link of the two sides."""
         kin, limit = 1 - (self.kin.relative[parent, child] / RELATED) ** 2 / 2, 1.0
         side = self._side(child)
         below = [k for k in self.trained if k in side]
