@@ -72,10 +72,10 @@ def draw_depth(names: Sequence[str], lines: Sequence[tuple[str, Sequence[float |
 
 
 def _grid(low: float, high: float, place: Callable[[float], float]) -> str:
-    marks = range(int(low) - 1, int(high) + 2)
+    marks = [float(m) for m in range(int(low) - 1, int(high) + 2)]
     return "".join(
         f'<line class="grid" x1="52" x2="{LONG[0]}" y1="{place(m):.1f}" y2="{place(m):.1f}"/>'
-        f'<text x="44" y="{place(m) + 4:.1f}" text-anchor="end">{10.0**m:g}</text>'
+        f'<text x="44" y="{place(m) + 4:.1f}" text-anchor="end">{10**m:g}</text>'
         for m in marks
         if low <= m <= high
     )

@@ -49,10 +49,10 @@ class Context:
         if self.table is None:
             return
         if self.encoder is None or self.encoder.id != self.table.encoder:
-            mine = "no encoder" if self.encoder is None else self.encoder.id
+            mine = "and no encoder was given" if self.encoder is None else f"not of {self.encoder.id}"
             raise TableError(
-                f"the table's latents are of {self.table.encoder}, which {mine} cannot be compared with: name the "
-                "encoder that made the table (--encoder)."
+                f"the table's latents are of {self.table.encoder}, {mine}: name the encoder that made the table "
+                "(--encoder)."
             )
 
 
