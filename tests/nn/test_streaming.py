@@ -128,3 +128,15 @@ def test_letting_go_loses_nothing(tmp_path):
     let_go(mapped)
     let_go(memory)
     assert torch.equal(mapped, held + 1) and torch.equal(memory, held)
+
+
+def test_quantiles_of_widened_bfloat16_are_exact_and_of_others_estimated():
+    numbers = draw(1000).float()
+    for weight, exact in ((numbers.bfloat16().float(), True), (numbers, False)):
+        histogram = Histogram(torch.float32, weight.device)
+        for part in weight.split(300):
+            histogram.add(part, part)
+        wanted = weight.sort().values[[249, 499, 749]].double()
+        found = histogram.quantiles((0.25, 0.5, 0.75))
+        assert found.equal(wanted) == exact
+        torch.testing.assert_close(found, wanted, rtol=1e-2, atol=0)

@@ -21,7 +21,7 @@ PIECE = 1 << 16
 class Histogram:
     """Counts of one tensor's numbers by their leading sixteen bits, filled tile by tile.
 
-    Exact for float16 and bfloat16, which have no more bits. Of wider numbers those of float32 are counted, and numbers
+    Exact for float16 and bfloat16, which have no more bits, and for float32 that was bfloat16 before. Of other wider numbers those of float32 are counted, and numbers
     that share them are taken as evenly spread; the smallest and the largest are exact. Counts never
     depend on the order. What is not finite counts as zero.
 
@@ -39,6 +39,7 @@ class Histogram:
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.short, self.device = dtype in SHORT, device
+        self.exact = True
         values, order = _codes(dtype if self.short else torch.bfloat16)
         self.values, self.order = values.to(device), order.to(device)
         self.counts = torch.zeros(CODES, dtype=torch.int64, device=device)
@@ -51,7 +52,9 @@ class Histogram:
         if self.short:
             self._count(_flat(stored).view(torch.uint16).int())
             return
-        self._count((_flat(weight).float().view(torch.int32) >> 16).bitwise_and_(CODES - 1))
+        bits = _flat(weight).float().view(torch.int32)
+        self.exact = self.exact and not bool((bits & (CODES - 1)).any())
+        self._count((bits >> 16).bitwise_and_(CODES - 1))
         low, high = weight.aminmax()
         self.ends = [torch.maximum(end, new.double()) for end, new in zip(self.ends, (-low, high), strict=True)]
 
@@ -63,7 +66,7 @@ class Histogram:
         ranks = torch.tensor([max(ceil(share * int(upto[-1])) - 1, 0) for share in shares], device=self.device)
         at = torch.searchsorted(upto, ranks + 1)
         codes = order[at]
-        if self.short:
+        if self.exact:  # every number is its code's: of a type of 16 bits, or widened from bfloat16
             return self.values[codes]
         inside = (ranks + 0.5 - upto[at] + counts[codes]).double() / counts[codes]
         start, end = self.values[codes], self.values[(codes + 1).clamp_max(CODES - 1)].nan_to_num()
