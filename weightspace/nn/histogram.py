@@ -21,8 +21,8 @@ PIECE = 1 << 16
 class Histogram:
     """Counts of one tensor's numbers by their leading sixteen bits, filled tile by tile.
 
-    Exact for float16 and bfloat16, which have no more bits, and for float32 that was bfloat16 before. Other
-    wider numbers are counted as float32, and those that share their leading bits are taken as evenly spread; the smallest and the
+    Exact for float16 and bfloat16, which have no more bits, and for float32 that was bfloat16 before. Of other numbers
+    those of float32 are counted, and what shares its leading bits is taken as evenly spread; the smallest and the
     largest are exact. Counts never depend on the order. What is not finite counts as zero.
 
     Args:
