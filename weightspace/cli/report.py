@@ -82,12 +82,14 @@ def report(
 
 def _context(against: Against) -> Context:
     from weightspace.checkpoint.load import load_checkpoint
-    from weightspace.encode.encoder import Encoder
     from weightspace.inspect.examine import Context
-    from weightspace.latents.table import LatentTable
 
-    table = None if against.table is None else LatentTable.read_parquet(against.table)
-    name = against.encoder or (None if table is None else "random-sweep")
-    encoder = None if name is None else Encoder.from_pretrained(name)
+    encoder = table = None
+    if against.table is not None or against.encoder is not None:
+        from weightspace.encode.encoder import Encoder
+        from weightspace.latents.table import LatentTable
+
+        table = None if against.table is None else LatentTable.read_parquet(against.table)
+        encoder = Encoder.from_pretrained(against.encoder or "random-sweep")
     parent = None if against.parent is None else load_checkpoint(against.parent, trust=against.trust)
     return Context(encoder, table, parent)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from weightspace.encode.predictor import LEVEL, Predictions
 from weightspace.inspect.drawings import draw_decay, draw_depth, draw_histogram
 from weightspace.inspect.examine import Examination
 from weightspace.inspect.sections import number_text, shape_text
 from weightspace.latents.map_page import fill_template, page_file
+
+if TYPE_CHECKING:
+    from weightspace.encode.predictor import Predictions
 
 SHOWN = 12
 """Units, metadata and properties that a cell names; the JSON has all."""
@@ -132,6 +134,8 @@ def _places(units: Sequence[int]) -> str:
 def _predictions(told: Predictions | None) -> str:
     if told is None:
         return ""
+    from weightspace.encode.predictor import LEVEL
+
     rows = ""
     for name, value in told.values.items():
         if name in told.intervals:
