@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale, scalable
     from weightspace.graph.trace import trace_graph
+    from weightspace.latents.cluster import cluster
+    from weightspace.latents.probe import PropertyProbe
+    from weightspace.latents.probing import probe_property, probe_stages
+    from weightspace.latents.search import search
     from weightspace.latents.table import LatentTable
 
 _HOME = {
@@ -61,6 +65,11 @@ _HOME = {
     "Encoder": "encode.encoder",
     "Latent": "encode.latent",
     "LatentTable": "latents.table",
+    "PropertyProbe": "latents.probe",
+    "probe_property": "latents.probing",
+    "probe_stages": "latents.probing",
+    "cluster": "latents.cluster",
+    "search": "latents.search",
 }
 
 __all__ = list(_HOME)

@@ -39,21 +39,23 @@ COLUMNS = 6  # of properties that are printed; --json gives all
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Embedding:
-    """How a file is embedded to be searched by, and what is told of the found.
+class How:
+    """How a file is embedded, what is near, and what is told of the found.
 
     Args:
+        metric: How far apart two latents are; cosine is one less the cosine.
         encoder: Name of the encoder that the table is of, or its folder; for a file, and for --why.
         why: Also say which stages of each found checkpoint agree with the one searched by. Reads their files.
         trust: Let plain values stand for reviewed harmless classes in a pickle; nothing is run either way.
     """
 
+    metric: Literal["euclidean", "cosine"] = "euclidean"
     encoder: str = "random-sweep"
     why: bool = False
     trust: bool = False
 
 
-_PLAIN = Embedding()
+_PLAIN = How()
 
 
 def search(
@@ -63,8 +65,7 @@ def search(
     like: str,
     k: Annotated[int, Parameter(name=("--k", "-k"), validator=Number(gte=1))] = 10,
     where: tuple[str, ...] = (),
-    metric: Literal["euclidean", "cosine"] = "euclidean",
-    embedding: Embedding = _PLAIN,
+    how: How = _PLAIN,
     json: bool = False,
 ) -> int:
     """Find the checkpoints of a table that are nearest to one, exactly; equal ones in the order of the table.
@@ -74,8 +75,7 @@ def search(
         like: Id of a row of the table, or else a file, folder or hub id, which is embedded.
         k: How many.
         where: Only rows of which this is true, such as 'test_accuracy>0.9' or 'dataset==mnist'; may be repeated.
-        metric: How far apart two latents are; cosine is one less the cosine.
-        embedding: How a file is embedded, and what is told of the found.
+        how: How a file is embedded, what is near, and what is told of the found.
         json: Print one JSON object.
     """
     from weightspace.latents.search import search as find
@@ -84,29 +84,31 @@ def search(
     conditions = [read_condition(text) for text in where]
     latents = LatentTable.read_parquet(table)
     inside = like in set(latents.data["id"].to_pylist())
-    encoder = None if inside and not embedding.why else _encoder(latents, table, embedding)
+    encoder = None if inside and not how.why else _encoder(latents, table, how)
     query: str | np.ndarray = like
     if not inside:
-        query = _embed(encoder, like, embedding.trust)
-    found = find(latents, query, k=k, metric=metric, where=conditions)
+        query = _embed(encoder, like, how.trust)
+    found = find(latents, query, k=k, metric=how.metric, where=conditions)
     rows = _rows(latents, found["row"].tolist(), found["distance"].tolist())
-    failed = _explain(encoder, _path(latents, like) if inside else like, rows, embedding.trust) if embedding.why else 0
+    failed = _explain(encoder, _path(latents, like) if inside else like, rows, how.trust) if how.why else 0
     if json:
-        print(jsonlib.dumps({"like": like, "metric": metric, "found": rows}, indent=1, allow_nan=False, default=str))
+        print(
+            jsonlib.dumps({"like": like, "metric": how.metric, "found": rows}, indent=1, allow_nan=False, default=str)
+        )
     else:
-        show(_sections(f"nearest to {like} ({metric})", rows, [column for column, _, _ in conditions]))
+        show(_sections(f"nearest to {like} ({how.metric})", rows, [column for column, _, _ in conditions]))
     return 1 if failed else 0
 
 
-def _encoder(latents: LatentTable, table: Path, embedding: Embedding) -> Encoder:
+def _encoder(latents: LatentTable, table: Path, how: How) -> Encoder:
     from weightspace.encode.encoder import Encoder
 
-    encoder = Encoder.from_pretrained(embedding.encoder)
+    encoder = Encoder.from_pretrained(how.encoder)
     if encoder.id != latents.encoder:
-        encoder = Encoder.from_pretrained(embedding.encoder, run=False)  # as `embed --weights-only` has it
+        encoder = Encoder.from_pretrained(how.encoder, run=False)  # as `embed --weights-only` has it
     if encoder.id != latents.encoder:
         raise UsageError(
-            f"{table} holds latents of the encoder {latents.encoder}, and {embedding.encoder} is {encoder.id}: "
+            f"{table} holds latents of the encoder {latents.encoder}, and {how.encoder} is {encoder.id}: "
             "name the one that the table is of (--encoder), or embed the checkpoints again."
         )
     return encoder
