@@ -5,8 +5,10 @@ import pytest
 
 from tests.latents.rows import table_of
 from weightspace.errors import TableError
-from weightspace.latents.permutation import permute_groups
+from weightspace.latents.held_out import Task
+from weightspace.latents.permutation import permutation_p, permute_groups
 from weightspace.latents.probing import ProbeSettings, probe_property, probe_stages
+from weightspace.latents.properties import read_property
 
 QUICK = ProbeSettings(folds=4, seeds=2, permutations=49)
 
@@ -66,15 +68,20 @@ def test_intervals_hold_nine_in_ten(names):
     assert found.margin == pytest.approx(1.3 if names else 1.645, abs=0.25)  # of a normal: 5 % on each side
 
 
-def test_a_property_that_runs_share_is_not_found_by_chance():
+@pytest.mark.parametrize("names", [False, True])
+def test_a_property_that_runs_share_is_not_found_by_chance(names):
     """Whole runs change places: were rows permuted instead, what runs share would look like knowledge."""
     g = np.random.default_rng(5)
-    found = []
-    for _ in range(20):
+    found, naive = [], []
+    for _ in range(40):
         x, run = runs_of(g, runs=20, each=6, apart=4.0)
-        table = table_of(x, run=run.tolist(), value=g.normal(size=20)[run].tolist())
-        found.append(probe_property(table, "value", ProbeSettings(folds=4, seeds=1, permutations=19)).p_value)
-    assert np.mean(np.array(found) <= 0.1) <= 0.3 and np.mean(found) == pytest.approx(0.5, abs=0.2)
+        value = g.choice(["a", "b", "c"], 20)[run].astype(object) if names else g.normal(size=20)[run]
+        for groups, kept in ((run, found), (np.arange(len(x)), naive)):
+            task = Task(read_property(table_of(x, y=value.tolist()), "y"), x, value, groups, "run", {})
+            folds = task.part_blindly(4)
+            kept.append(permutation_p(x, value, groups, folds=folds, permutations=19, seed=0))
+    assert np.mean(np.array(found) <= 0.1) <= 0.2 and np.mean(found) == pytest.approx(0.5, abs=0.12)
+    assert np.mean(np.array(naive) <= 0.1) > 0.9
 
 
 def test_groups_change_places_whole():

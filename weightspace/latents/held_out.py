@@ -72,6 +72,10 @@ class Task:
         parting = (StratifiedGroupKFold if equal else GroupKFold)(folds, shuffle=True, random_state=seed)
         return list(parting.split(self.latents, self.values, self.groups))
 
+    def part_blindly(self, folds: int) -> list[Fold]:
+        """The same without a look at names: parts that suit the true ones would put random ones at a disadvantage."""
+        return list(GroupKFold(folds, shuffle=True, random_state=0).split(self.latents, groups=self.groups))
+
     def told(self, fold: Fold) -> dict[str, float]:
         """Score of one fold, that of chance and the rank correlation."""
         fit, test = fold

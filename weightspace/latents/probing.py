@@ -133,9 +133,8 @@ def _report(task: Task, settings: ProbeSettings) -> ProbeReport:
     drawn = [task.controlled(seed) for seed in seeds]
     control = [one.told(f)["score"] for seed, one in enumerate(drawn) for f in one.part(settings.folds, seed)]
     sets = [task.covered(fold) for folds in parts for fold in folds]
-    p_value = permutation_p(
-        task.latents, task.values, task.groups, folds=parts[0], permutations=settings.permutations, seed=0
-    )
+    blind, count = task.part_blindly(settings.folds), settings.permutations
+    p_value = permutation_p(task.latents, task.values, task.groups, folds=blind, permutations=count, seed=0)
     mean = {name: float(np.mean([one[name] for one in held_out])) for name in held_out[0]}
     margin = float(np.mean([size for size, _ in sets]))
     return ProbeReport(
