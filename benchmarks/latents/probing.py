@@ -3,11 +3,11 @@
 `python -m benchmarks.latents.probing POPULATION... --encoder NAME`
 
 Probed are the vector, each stage, and seven statistics of each tensor (which need no encoder), for: the dataset (where
-several populations are given), activation, optimizer, decade of the learning rate, train fraction, test accuracy and
-epoch. Rows are those of the split `test`, which no encoder was trained on, parted by run: 5 folds, 3 seeds. Beside each
-score stand chance (the commonest name, or the mean), the control task (each run one random value, rows of a run on both
-sides) and what is left of the score without it, the share of 200 random properties told as well, and how many of 100
-held-out rows the 90 % interval holds.
+several populations are given), activation, optimizer, learning rate (its decade as a name, its logarithm as a number),
+train fraction (as a name and as a number), test accuracy and epoch. Rows are those of the split `test`, which no
+encoder was trained on, parted by run: 5 folds, 3 seeds. Beside each score stand chance (the commonest name, or the
+mean), the control task (each run one random value, rows of a run on both sides) and what is left of the score without
+it, the share of 200 random properties told as well, and how many of 100 held-out rows the 90 % interval holds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ from weightspace.latents.probing import ProbeReport, ProbeSettings, probe_stages
 from weightspace.latents.table import LatentTable, concat_tables
 from weightspace.zoo.embed import embed_population
 
-PROPERTIES = ("dataset", "activation", "optimizer", "decade", "fraction", "test_accuracy", "epoch")
+PROPERTIES = (
+    "dataset",
+    "activation",
+    "optimizer",
+    "rate_decade",
+    "log_rate",
+    "fraction_name",
+    "train_fraction",
+    "test_accuracy",
+    "epoch",
+)
 STATISTICS = "(seven statistics)"
 
 
@@ -70,7 +80,8 @@ def read_populations(encoder: Encoder, folders: list[Path], split: str) -> tuple
     names = dict.fromkeys(name for stages in found for name in stages)
     merged = {name: _joined([s.get(name) for s in found], [len(t) for t in tables]) for name in names}
     rates = [f"1e{np.floor(np.log10(rate)):.0f}" for rate in table["learning_rate"]]
-    return table.assign({"decade": rates, "fraction": [f"{f:g}" for f in table["train_fraction"]]}), merged
+    logs, fractions = np.log10(table["learning_rate"]).tolist(), [f"{f:g}" for f in table["train_fraction"]]
+    return table.assign({"rate_decade": rates, "log_rate": logs, "fraction_name": fractions}), merged
 
 
 def _joined(parts: list[np.ndarray | None], counts: list[int]) -> np.ndarray:
