@@ -43,6 +43,13 @@ def test_columns_are_names_numbers_or_text():
     assert "vector" not in kinds and "id" not in kinds
 
 
+def test_identifiers_too_long_for_a_number_are_text_to_the_last_digit():
+    seeds = [2**62 + i for i in range(60)]
+    found = next(c for c in read_columns(clusters(60, seed_of_run=seeds)) if c.name == "seed_of_run")
+    assert found.kind == "text" and found.values.tolist() == [str(seed) for seed in seeds]
+    assert write_page(fit_map(clusters(60, seed_of_run=seeds), method="pca"))
+
+
 def test_a_column_that_tells_nothing_cannot_colour():
     for name in ("same", "sha256", "absent"):
         with pytest.raises(TableError, match=f"cannot colour by '{name}'"):

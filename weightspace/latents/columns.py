@@ -58,8 +58,8 @@ def colour_column(table: LatentTable, name: str) -> Column:
 def _read(name: str, data: pa.ChunkedArray) -> Column:
     if pa.types.is_dictionary(data.type):
         data = data.cast(data.type.value_type)
-    if pa.types.is_integer(data.type) or pa.types.is_floating(data.type):
-        numbers = data.cast(pa.float64()).to_numpy().astype(np.float32)
+    numbers = _numbers(data)
+    if numbers is not None:
         known = numbers[np.isfinite(numbers)]
         return Column(name, "numbers", numbers, constant=not len(known) or bool((known == known[0]).all()))
     texts = _texts(data)
@@ -69,6 +69,16 @@ def _read(name: str, data: pa.ChunkedArray) -> Column:
     names = tuple(c["values"] for c in counts)
     ranks = pc.index_in(texts, pa.array(names)).to_numpy()
     return Column(name, "names", ranks.astype(np.int64), names, constant=len(names) < 2)
+
+
+def _numbers(data: pa.ChunkedArray) -> np.ndarray | None:
+    """Every value as a number, NaN where there is none; None for what is no number, or too long for one."""
+    if not (pa.types.is_integer(data.type) or pa.types.is_floating(data.type)):
+        return None
+    try:
+        return data.cast(pa.float64()).to_numpy().astype(np.float64)
+    except pa.ArrowInvalid:  # a whole number that a float64 cannot hold, such as a seed
+        return None
 
 
 def _texts(data: pa.ChunkedArray) -> pa.Array:

@@ -18,7 +18,7 @@ from weightspace.latents.map import LatentMap
 
 SCRIPTS = ("decode", "colours", "raster", "find", "panel", "map", "controls")
 STYLES = ("theme", "map")
-TYPES = {"numbers": "<f4", "names": "<u2"}
+TYPES = {"numbers": "<f8", "names": "<u2"}
 
 
 def write_page(drawn: LatentMap, *, title: str = "Map of checkpoints", colour: str | None = None) -> str:
@@ -82,7 +82,7 @@ def first_colour(columns: list[Column]) -> str | None:
 def pack_data(about: dict[str, Any], drawn: LatentMap, columns: list[Column]) -> str:
     """Return everything the page shows as base64 of gzip of: length of the JSON, the JSON, and arrays.
 
-    Arrays begin at multiples of four bytes; the JSON names each with its type, offset and length.
+    Arrays begin at multiples of eight bytes; the JSON names each with its type, offset and length.
     """
     arrays = {"x": drawn.places[:, 0], "y": drawn.places[:, 1], "edges": drawn.edges().reshape(-1)}
     kinds = {"x": "<f4", "y": "<f4", "edges": "<u4"}
@@ -99,9 +99,9 @@ def pack_data(about: dict[str, Any], drawn: LatentMap, columns: list[Column]) ->
     for name, values in arrays.items():
         places[name] = {"type": kinds[name], "start": len(body), "length": len(values)}
         body += np.ascontiguousarray(values, kinds[name]).tobytes()
-        body += bytes(-len(body) % 4)
+        body += bytes(-len(body) % 8)
     ids = drawn.table.data["id"].to_pylist()
     head = json.dumps({**about, "ids": ids, "columns": described, "arrays": places}, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 4)
+    head += b" " * (-(len(head) + 4) % 8)
     packed = gzip.compress(len(head).to_bytes(4, "little") + head + bytes(body), 6, mtime=0)
     return base64.b64encode(packed).decode()

@@ -5,7 +5,7 @@ async function decode(text) {
   const buffer = await new Response(stream).arrayBuffer();
   const size = new DataView(buffer).getUint32(0, true);
   const about = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
-  const kinds = { "<f4": Float32Array, "<u4": Uint32Array, "<u2": Uint16Array };
+  const kinds = { "<f8": Float64Array, "<f4": Float32Array, "<u4": Uint32Array, "<u2": Uint16Array };
   const arrays = {};
   for (const [name, { type, start, length }] of Object.entries(about.arrays)) {
     arrays[name] = new kinds[type](buffer, 4 + size + start, length);
