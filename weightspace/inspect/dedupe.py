@@ -47,7 +47,7 @@ class CopyPair:
         """What was done, in words: `exact`, or some of `relabelled`, `rescaled` and what became of the numbers."""
         done = ["relabelled"] if self.relabelled else []
         done += ["rescaled"] if self.rescaled else []
-        done += {"same": [], "noise": ["noised"]}.get(self.values, [f"rounded to {self.values}"])
+        done += {"same": [], "noise": ["noised or slightly trained"]}.get(self.values, [f"rounded to {self.values}"])
         return "exact" if self.exact else " + ".join(done) or "same numbers, stored otherwise"
 
 

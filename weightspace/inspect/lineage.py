@@ -186,12 +186,13 @@ class _Tree:
     def _name(self, k: int) -> str:
         return self.family.peers.ids[self.family.members[k]]
 
+    @cached_property
+    def _tree(self) -> nx.DiGraph:
+        return nx.DiGraph((parent, child) for child, parent in self.parents.items())
+
     def _side(self, child: int) -> set[int]:
         """Members that hang on the edge above `child`."""
-        found = {child}
-        for _ in self.parents:
-            found |= {c for c, p in self.parents.items() if p in found}
-        return found
+        return {child, *nx.descendants(self._tree, child)}
 
     def _confidence(self, parent: int, child: int) -> float:
         """How much nearer the two are than independent runs, and than the next link of the two sides."""
@@ -199,10 +200,12 @@ class _Tree:
         side = self._side(child)
         below = [k for k in self.trained if k in side]
         above = [k for k in self.trained if k not in side]
-        others = [self.kin.apart[a, b] for a in above for b in below if (a, b) != (parent, child)]
-        here = self.kin.apart[parent, child] ** 2
-        if others:
-            limit = min(others) ** 2 / (min(others) ** 2 + here)
+        others = self.kin.apart[np.ix_(above, below)] ** 2
+        if parent in above and child in below:
+            others[above.index(parent), below.index(child)] = np.inf
+        nearest = float(others.min(initial=np.inf))
+        if np.isfinite(nearest):
+            limit = nearest / (nearest + float(self.kin.apart[parent, child]) ** 2)
         return float(min(kin, limit))
 
     def _direction(self, child: int) -> float:

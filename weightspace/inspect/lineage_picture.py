@@ -85,7 +85,7 @@ def draw_svg(lineage: Lineage) -> str:
     width, height = max(longest, 420) + 3 * MARGIN, MARGIN * 3 + DOWN * (len(lines) + 1)
     shapes = [_edge(edge, place) for edge in lineage.edges]
     shapes += [_node(name, *xy, root=name in lineage.roots) for name, xy in place.items()]
-    shapes += [_key(n, operation, height - MARGIN) for n, operation in enumerate(_operations(lineage))]
+    shapes += [_key(n, operation, float(height - MARGIN)) for n, operation in enumerate(_operations(lineage))]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         'font-family="sans-serif" font-size="12" role="img" aria-label="Lineage of checkpoints">\n'
