@@ -1,6 +1,8 @@
 """`weightspace search`: by row and by file, with filters, and why; and what it refuses."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -41,6 +43,15 @@ def test_a_file_finds_its_own_row_and_its_relabelled_copy(table, runs, tmp_path,
         assert [row["id"] for row in found] == ["net1"] and found[0]["distance"] < 1e-3
 
 
+def test_a_row_is_searched_by_without_torch(table):
+    program = (
+        f"import sys\nfrom weightspace.cli import run\nassert run({['search', str(table), '--like', 'net0']}) == 0\n"
+    )
+    program += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_conditions_hold_and_may_leave_nothing(table, capsys):
     assert _search(table, "--like", "net0", "--where", "score>0.6", "--json") == 0
     assert [row["id"] for row in json.loads(capsys.readouterr().out)["found"]] == ["net2"]
@@ -73,8 +84,8 @@ def test_another_encoder_is_refused(table, runs, tmp_path, capsys):
     latents = LatentTable.read_parquet(table)
     metadata = latents.data.schema.metadata | {b"weightspace.encoder": b"other-1"}
     LatentTable(latents.data.replace_schema_metadata(metadata)).to_parquet(table, overwrite=True)
-    assert _search(table, "--like", runs / "net0.safetensors") == 2
-    assert "holds latents of the encoder other-1" in capsys.readouterr().err
+    assert _search(table, "--like", runs / "net0.safetensors") == 1
+    assert "holds latents of the encoder other-1, not of random-sweep" in capsys.readouterr().err
     assert _search(table, "--like", "net0") == 0  # no encoder is needed
 
 

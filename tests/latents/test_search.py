@@ -9,6 +9,7 @@ from weightspace.errors import TableError
 from weightspace.latents import nearest
 from weightspace.latents.nearest import NearestRows
 from weightspace.latents.search import find_row, meets, neighbours, search
+from weightspace.latents.table import LatentTable
 
 REFERENCE = {"euclidean": euclidean_distances, "cosine": cosine_distances}
 
@@ -122,6 +123,17 @@ def test_every_neighbour_is_that_of_a_search():
     found = neighbours(table, 3)
     for identity, same in found.groupby("id"):
         assert same["neighbour"].tolist() == search(table, identity, k=3)["id"].tolist()
+
+
+def test_parts_of_tables_are_searched_where_they_lie():
+    vectors = np.random.default_rng(5).normal(size=(40, 3)).astype(np.float32)
+    whole = table_of(vectors, failed=[13, 30])
+    part = LatentTable(whole.data.slice(10, 25))
+    joined = LatentTable(whole.data.slice(0, 20)).append(LatentTable(whole.data.slice(20)))
+    for table in (part, joined):
+        kept = np.flatnonzero(table.fine)
+        order, _ = naive(table.vectors[kept], np.zeros(3), "euclidean")
+        assert search(table, np.zeros(3), k=40)["row"].tolist() == kept[order].tolist()
 
 
 def test_what_cannot_be_searched_is_named():

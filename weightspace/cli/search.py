@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from weightspace.cli.manners import UsageError, complain_about, progress
+from weightspace.cli.manners import complain_about, progress
 from weightspace.cli.show import show
 from weightspace.cli.zoo import read_condition
 from weightspace.inspect.sections import Section, number_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from weightspace.encode.encoder import Encoder
     from weightspace.latents.table import LatentTable
 
@@ -78,47 +76,33 @@ def search(
         how: How a file is embedded, what is near, and what is told of the found.
         json: Print one JSON object.
     """
+    from weightspace.inspect.likeness import embed_query
     from weightspace.latents.search import search as find
     from weightspace.latents.table import LatentTable
 
     conditions = [read_condition(text) for text in where]
     latents = LatentTable.read_parquet(table)
     inside = like in set(latents.data["id"].to_pylist())
-    encoder = None if inside and not how.why else _encoder(latents, table, how)
-    query: str | np.ndarray = like
-    if not inside:
-        query = _embed(encoder, like, how.trust)
-    found = find(latents, query, k=k, metric=how.metric, where=conditions)
+    file = _path(latents, like) if inside else like
+    encoder = _encoder(latents, how) if how.why or not inside else None
+    query = like if encoder is None else embed_query(latents, file, encoder, trust=how.trust)
+    found = find(latents, like if inside else query, k=k, metric=how.metric, where=conditions)
     rows = _rows(latents, found["row"].tolist(), found["distance"].tolist())
-    failed = _explain(encoder, _path(latents, like) if inside else like, rows, how.trust) if how.why else 0
+    failed = _explain(encoder, file, rows, how.trust) if encoder and how.why else 0
     if json:
-        print(
-            jsonlib.dumps({"like": like, "metric": how.metric, "found": rows}, indent=1, allow_nan=False, default=str)
-        )
+        told = {"like": like, "metric": how.metric, "found": rows}
+        print(jsonlib.dumps(told, indent=1, allow_nan=False, default=str))
     else:
         show(_sections(f"nearest to {like} ({how.metric})", rows, [column for column, _, _ in conditions]))
     return 1 if failed else 0
 
 
-def _encoder(latents: LatentTable, table: Path, how: How) -> Encoder:
+def _encoder(latents: LatentTable, how: How) -> Encoder:
     from weightspace.encode.encoder import Encoder
 
     encoder = Encoder.from_pretrained(how.encoder)
-    if encoder.id != latents.encoder:
-        encoder = Encoder.from_pretrained(how.encoder, run=False)  # as `embed --weights-only` has it
-    if encoder.id != latents.encoder:
-        raise UsageError(
-            f"{table} holds latents of the encoder {latents.encoder}, and {how.encoder} is {encoder.id}: "
-            "name the one that the table is of (--encoder), or embed the checkpoints again."
-        )
-    return encoder
-
-
-def _embed(encoder: Encoder | None, like: str, trust: bool) -> np.ndarray:
-    from weightspace.checkpoint.load import load_checkpoint
-
-    assert encoder is not None
-    return encoder.encode(load_checkpoint(like, trust=trust)).vector.numpy()
+    weights_only = encoder.id != latents.encoder  # as of `embed --weights-only`
+    return Encoder.from_pretrained(how.encoder, run=False) if weights_only else encoder
 
 
 def _path(latents: LatentTable, identity: str) -> str:
@@ -135,12 +119,11 @@ def _rows(latents: LatentTable, places: list[int], distances: list[float]) -> li
     return [{name: None if v != v else v for name, v in row.items()} for row in told]
 
 
-def _explain(encoder: Encoder | None, like: str, rows: list[dict[str, Any]], trust: bool) -> int:
+def _explain(encoder: Encoder, like: str, rows: list[dict[str, Any]], trust: bool) -> int:
     """Add how alike the stages are; return for how many rows that could not be told."""
     from weightspace.checkpoint.load import load_checkpoint
     from weightspace.inspect.likeness import compare_stages
 
-    assert encoder is not None
     latent, failed = encoder.encode(load_checkpoint(like, trust=trust)), 0
     with progress("checkpoint") as update:
         for done, row in enumerate(rows, 1):

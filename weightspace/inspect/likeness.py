@@ -1,13 +1,19 @@
-"""Why two checkpoints lie near each other: which of their stages agree."""
+"""Which rows of a table are like a checkpoint, and why: which of their stages agree."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from torch.nn.functional import cosine_similarity
+import numpy as np
 
-from weightspace.encode.latent import Latent
+from weightspace.checkpoint.load import load_checkpoint
 from weightspace.errors import EncoderError
+from weightspace.latents.table import LatentTable
+
+if TYPE_CHECKING:
+    from weightspace.encode.encoder import Encoder
+    from weightspace.encode.latent import Latent
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,27 @@ class StageAgreement:
     cosine: float
 
 
+def embed_query(table: LatentTable, source: Any, encoder: Encoder, *, trust: bool = False) -> np.ndarray:
+    """Return the vector of a checkpoint, to search a table with.
+
+    Args:
+        table: Of latents.
+        source: What `load_checkpoint` takes: a file, a folder, a hub id, a state dict, a module or a checkpoint.
+        encoder: The one that the table is of.
+        trust: As for `load_checkpoint`.
+
+    Raises:
+        EncoderError: The table is of another encoder.
+        CheckpointError: The source cannot be read.
+    """
+    if encoder.id != table.encoder:
+        raise EncoderError(
+            f"the table holds latents of the encoder {table.encoder}, not of {encoder.id}. Take the one that the table "
+            "is of, or embed its checkpoints again."
+        )
+    return encoder.encode(load_checkpoint(source, trust=trust)).vector.numpy()
+
+
 def compare_stages(first: Latent, second: Latent) -> list[StageAgreement]:
     """Return how alike the stages of two checkpoints are, in the order of the first.
 
@@ -35,6 +62,8 @@ def compare_stages(first: Latent, second: Latent) -> list[StageAgreement]:
     Raises:
         EncoderError: The stages are of different widths, so the latents are of different encoders.
     """
+    from torch.nn.functional import cosine_similarity
+
     names, found = list(second.stages), []
     for i, (stage, said) in enumerate(first.stages.items()):
         share = i / max(1, len(first.stages) - 1)

@@ -19,7 +19,7 @@ Method = Literal["hdbscan", "kmeans", "agglomerative"]
 NOISE, NOTHING = -1, -2
 """Labels of rows that no cluster takes in, and of rows without a vector."""
 LEAST, DIRECTIONS, PAIRWISE, SAMPLE = 10, 10, 20_000, 2_000
-MOST_CLUSTERS, DRAWS, SHARE = 12, 10, 0.8
+MOST_CLUSTERS, DRAWS, SHARE, MOST = 12, 10, 0.8, 10_000
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Clustering:
         clusters: The largest first, and the noise last where there is any.
         noise: Share of the rows with a vector.
         silhouette: Mean over clustered rows, -1 to 1; None for fewer than two clusters.
-        stability: Adjusted Rand index between these labels and those found anew among 80 % of the rows, mean of 10
-            draws; 1 is the same, 0 chance. Noise counts as a label.
+        stability: Adjusted Rand index between these labels and those found anew among 80 % of the rows, or 10,000
+            where there are more, mean of 10 draws; 1 is the same, 0 chance. Noise counts as a label.
         spread: Its standard deviation over the draws.
         directions: Principal components that were clustered.
     """
@@ -168,7 +168,7 @@ def _choose(points: np.ndarray, how: ClusterSettings) -> int:
 def _agreements(points: np.ndarray, found: np.ndarray, how: ClusterSettings, count: int) -> list[float]:
     generator, agreed = np.random.default_rng(how.seed), []
     for draw in range(DRAWS):
-        some = generator.permutation(len(points))[: max(LEAST, round(SHARE * len(points)))]
+        some = generator.permutation(len(points))[: min(MOST, max(LEAST, round(SHARE * len(points))))]
         again = _find(points[some], how.method, min(count, len(some) - 1), how.seed + 1 + draw)
         agreed.append(float(adjusted_rand_score(found[some], again)))
     return agreed
