@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from weightspace.latents.probe import PropertyProbe
     from weightspace.latents.probing import probe_property, probe_stages
     from weightspace.latents.search import search
+    from weightspace.latents.map import LatentMap, fit_map, read_map
     from weightspace.latents.table import LatentTable
 
 _HOME = {
@@ -65,6 +66,9 @@ _HOME = {
     "Encoder": "encode.encoder",
     "Latent": "encode.latent",
     "LatentTable": "latents.table",
+    "LatentMap": "latents.map",
+    "fit_map": "latents.map",
+    "read_map": "latents.map",
     "PropertyProbe": "latents.probe",
     "probe_property": "latents.probing",
     "probe_stages": "latents.probing",

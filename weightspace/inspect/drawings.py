@@ -72,7 +72,8 @@ def draw_depth(names: Sequence[str], lines: Sequence[tuple[str, Sequence[float |
 
 
 def _grid(low: float, high: float, place: Callable[[float], float]) -> str:
-    marks = [float(m) for m in range(int(low) - 1, int(high) + 2)]
+    digits = (1, 2, 5) if high - low < 2 else (1,)
+    marks = [log10(d) + m for m in range(int(low) - 1, int(high) + 2) for d in digits]
     return "".join(
         f'<line class="grid" x1="52" x2="{LONG[0]}" y1="{place(m):.1f}" y2="{place(m):.1f}"/>'
         f'<text x="44" y="{place(m) + 4:.1f}" text-anchor="end">{10**m:g}</text>'

@@ -25,7 +25,8 @@ def write_report_page(found: Examination) -> str:
 
     Every name in the file is shown as text and cannot become code.
     """
-    name = Path(found.report.source).name or found.report.source
+    source = Path(found.report.source)
+    name = source.name if source.exists() else found.report.source
     parts = [_header(found, name), _anomalies(found), _depth(found), _layers(found), _units(found)]
     parts += [_predictions(found.predictions), _neighbours(found.neighbours), _opaque(found)]
     style = page_file("theme.css") + (files("weightspace.inspect") / "page" / "report.css").read_text(encoding="utf-8")

@@ -59,7 +59,7 @@ function fillDetail(element, data, row, coloured) {
   const rank = (c) => (c === coloured ? 0 : 1);
   for (const column of [...data.columns].sort((a, b) => rank(a) - rank(b))) {
     const text = valueText(column, row);
-    if (text === "(none)" || text === "" || column.name === "sha256" || text === data.ids[row]) continue;
+    if (text === "(none)" || text === "" || column.name === "sha256" || text.endsWith(data.ids[row])) continue;
     const className = column === coloured ? "on" : "";
     list.append(make("dt", { textContent: column.name, className }), make("dd", { textContent: text, className }));
   }
