@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from weightspace.graph.symmetry.rescale import rescale, scalable
     from weightspace.graph.trace import trace_graph
     from weightspace.latents.cluster import cluster
+    from weightspace.latents.map import LatentMap, fit_map, read_map
     from weightspace.latents.probe import PropertyProbe
     from weightspace.latents.probing import probe_property, probe_stages
     from weightspace.latents.search import search
-    from weightspace.latents.map import LatentMap, fit_map, read_map
     from weightspace.latents.table import LatentTable
 
 _HOME = {
