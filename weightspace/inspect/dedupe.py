@@ -14,7 +14,7 @@ from weightspace.inspect.collection import Collection, Progress
 from weightspace.inspect.peers import Orders, Peers, group_peers, moved_share, relative_distance
 from weightspace.inspect.rounding import network_bits, stored_bits
 
-LIMIT, LOOSE, SAME, CHUNK = 0.05, 0.2, 1e-5, 512
+LIMIT, LOOSE, KIN, SAME, CHUNK = 0.05, 0.2, 0.5, 1e-5, 512
 
 
 @dataclass(frozen=True)
@@ -138,16 +138,17 @@ def _compare(peers: Peers, a: int, b: int) -> CopyPair | None:
     if unmatched > SAME:
         orders = peers.orders(*pair)
         distance = _least_distance(peers, a, b, orders)
-    if distance > LIMIT:
+    ours = peers.moved(peers.rows[a], orders)
+    matched = peers.moved(pair[0], orders)
+    if distance > LIMIT or relative_distance(matched[peers.reading], pair[1][peers.reading]) > KIN:
         return None
-    raw = relative_distance(peers.moved(peers.rows[a], orders), peers.rows[b])
     return CopyPair(
         a=peers.ids[a],
         b=peers.ids[b],
         distance=distance,
         unaligned=relative_distance(peers.rows[a], peers.rows[b]),
         relabelled=moved_share(orders) if unmatched > distance + SAME else 0.0,
-        rescaled=raw > 3 * distance + 1e-4,
+        rescaled=relative_distance(ours, peers.rows[b]) > 3 * distance + 1e-4,
         values=_values(peers, a, b, distance),
         exact=content_hash(peers.checkpoints[a]) == content_hash(peers.checkpoints[b]),
     )

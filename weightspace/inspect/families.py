@@ -11,7 +11,7 @@ from weightspace.inspect.peers import Orders, Peers, relative_distance, relative
 RELATED = 0.8
 """Relative distance below which two networks are kin: of 6 small CNN and 4 perceptron architectures, the nearest of
 some 2,700 pairs of independent runs were 0.97 apart once aligned, and the farthest members of one tree 0.75."""
-NULLS, BELOW_NULL, TRIES = 4, 0.9, 8
+NULLS, BELOW_NULL, TRIES = 4, 0.9, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ def find_families(peers: Peers) -> list[Family]:
     """
     rows = peers.rows
     limit = kin_limit(peers)
-    stored = relative_distances(rows) <= limit
+    stored = relative_distances(rows[:, peers.reading]) <= limit
     np.fill_diagonal(stored, False)
     labels = _components(stored)
     matched = _matched(peers, labels, limit)
@@ -59,8 +59,13 @@ def kin_limit(peers: Peers) -> float:
     for _ in range(NULLS if count > 1 else 0):
         a, b = rng.choice(count, 2, replace=False)
         mixed = np.concatenate([rng.permutation(peers.rows[b, part]) for part in peers.slices.values()])
-        nulls.append(relative_distance(peers.moved(peers.rows[a], peers.orders(peers.rows[a], mixed)), mixed))
+        nulls.append(_distance(peers, peers.rows[a], mixed, peers.orders(peers.rows[a], mixed)))
     return min([RELATED, *(BELOW_NULL * null for null in nulls)])
+
+
+def _distance(peers: Peers, a: np.ndarray, b: np.ndarray, orders: Orders) -> float:
+    """Relative distance of the weights that read units, once `a` is relabelled."""
+    return relative_distance(peers.moved(a, orders)[peers.reading], b[peers.reading])
 
 
 def _matched(peers: Peers, labels: np.ndarray, limit: float) -> dict[tuple[int, int], Orders]:
@@ -78,7 +83,7 @@ def _matched(peers: Peers, labels: np.ndarray, limit: float) -> dict[tuple[int, 
                 continue
             tried += 1
             orders = peers.orders(peers.rows[a], peers.rows[b])
-            if relative_distance(peers.moved(peers.rows[a], orders), peers.rows[b]) <= limit:
+            if _distance(peers, peers.rows[a], peers.rows[b], orders) <= limit:
                 found[int(a), int(b)] = orders
                 groups[groups == groups[a]] = groups[b]
     return found

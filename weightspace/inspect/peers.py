@@ -65,11 +65,11 @@ class Peers:
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def places(self, kind: str) -> np.ndarray:
-        """Return which numbers are `bias` (vectors that start at or near zero) or read the `input` of the network."""
+        """Return which numbers are a `bias` (near zero at the start), read any `unit`, or the network's `input`."""
         chosen = np.zeros(self.rows.shape[1], bool)
         for name, block in self.blocks.items():
             reads = [self.graph.axes[leaf.axis].role for leaf in leaves(block.in_axis)] if block.in_axis else []
-            fits = "bias" in block.kind if kind == "bias" else "input" in reads
+            fits = {"bias": "bias" in block.kind, "unit": bool(reads), "input": "input" in reads}[kind]
             chosen[self.slices[name]] = fits
         return chosen
 
@@ -133,6 +133,15 @@ class Peers:
             runs = part.transpose(part.ndim - 1, *fixed, *free)
             runs = np.sort(runs.reshape(len(rows), int(np.prod([part.shape[d] for d in fixed])), -1), axis=-1)
             yield _pool(runs).reshape(len(rows), -1)
+
+    @cached_property
+    def reading(self) -> np.ndarray:
+        """Numbers by which networks are told to be kin: those that read units, or all if there are none.
+
+        Biases of the last layer alike, as those of collapsed networks on the same classes, make no kin.
+        """
+        found = self.places("unit")
+        return found if found.any() else np.ones_like(found)
 
     def orders(self, a: np.ndarray, b: np.ndarray) -> Orders:
         """Return the permutations that match the units of row `a` to those of row `b`."""
