@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale, scalable
     from weightspace.graph.trace import trace_graph
+    from weightspace.inspect.collection import read_collection
+    from weightspace.inspect.dedupe import find_duplicates
+    from weightspace.inspect.diff import diff
+    from weightspace.inspect.lineage import trace_lineage
     from weightspace.latents.cluster import cluster
     from weightspace.latents.map import LatentMap, fit_map, read_map
     from weightspace.latents.probe import PropertyProbe
@@ -74,6 +78,11 @@ _HOME = {
     "probe_stages": "latents.probing",
     "cluster": "latents.cluster",
     "search": "latents.search",
+    # comparing weights
+    "read_collection": "inspect.collection",
+    "find_duplicates": "inspect.dedupe",
+    "trace_lineage": "inspect.lineage",
+    "diff": "inspect.diff",
 }
 
 __all__ = list(_HOME)
