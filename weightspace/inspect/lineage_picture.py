@@ -83,7 +83,10 @@ def draw_svg(lineage: Lineage) -> str:
     }
     longest = max((x + LETTER * len(name) for name, (x, _) in place.items()), default=0.0)
     width, height = max(longest, 420) + 3 * MARGIN, MARGIN * 3 + DOWN * (len(lines) + 1)
-    shapes = [_edge(edge, place) for edge in lineage.edges]
+    first: dict[str, str] = {}
+    for edge in lineage.edges:
+        first.setdefault(edge.child, edge.parent)
+    shapes = [_edge(edge, place, beside=first[edge.child] != edge.parent) for edge in lineage.edges]
     shapes += [_node(name, *xy, root=name in lineage.roots) for name, xy in place.items()]
     shapes += [_key(n, operation, float(height - MARGIN)) for n, operation in enumerate(_operations(lineage))]
     return (
@@ -97,12 +100,14 @@ def _operations(lineage: Lineage) -> list[str]:
     return [operation for operation in COLOURS if any(edge.operation == operation for edge in lineage.edges)]
 
 
-def _edge(edge: Descent, place: dict[str, tuple[float, float]]) -> str:
+def _edge(edge: Descent, place: dict[str, tuple[float, float]], *, beside: bool) -> str:
+    """A bent line; that from a further parent runs `beside` those of the tree."""
     (x1, y1), (x2, y2) = place[edge.parent], place[edge.child]
     dashes = ' stroke-dasharray="4 3"' if edge.direction < 0.75 else ""
     said = f"{edge.parent} to {edge.child}: {edge.operation}, distance {edge.distance:.3g}"
+    start = f"M{x1 - 5:.0f} {y1:.0f} H{x1 - 14:.0f}" if beside else f"M{x1:.0f} {y1:.0f}"
     return (
-        f'<path d="M{x1:.0f} {y1:.0f} V{y2:.0f} H{x2 - 5:.0f}" fill="none" stroke="{COLOURS[edge.operation]}" '
+        f'<path d="{start} V{y2:.0f} H{x2 - 5:.0f}" fill="none" stroke="{COLOURS[edge.operation]}" '
         f'stroke-width="2" stroke-opacity="{0.3 + 0.7 * edge.confidence:.2f}"{dashes}>'
         f"<title>{escape(said)}</title></path>"
     )
