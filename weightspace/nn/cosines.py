@@ -72,3 +72,17 @@ def index_codes(size: int, width: int) -> Float[Tensor, "units width"]:
     index = torch.arange(size, dtype=torch.float64)[:, None]
     rates = 1000.0 ** -(torch.arange(width // 2, dtype=torch.float64) / (width // 2))
     return torch.cat([torch.sin(index * rates), torch.cos(index * rates)], 1)
+
+
+@lru_cache(maxsize=256)
+def tap_cosines(kernel: tuple[int, ...], waves: int) -> Float[Tensor, "taps waves"]:
+    """Return codes that tell all taps of a kernel apart: cosines and sines of each dimension, cut at `waves`.
+
+    Dimensions of one tap say nothing; a kernel without taps has one row of zeros.
+    """
+    grid = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) / n for n in kernel), indexing="ij") if kernel else ()
+    columns = [wave(math.pi * f * x.flatten()) for f in (1, 2) for x in grid for wave in (torch.cos, torch.sin)]
+    found = torch.zeros(math.prod(kernel), waves, dtype=torch.float64)
+    for i, column in enumerate(columns[:waves]):
+        found[:, i] = column
+    return found
