@@ -66,7 +66,19 @@ def probe(
 
 
 def _section(title: str, reports: list[ProbeReport]) -> Section:
-    columns = ("property", "score", "spread", "chance", "control", "p", "within", "holds", "rows", "held out")
+    columns = (
+        "property",
+        "score",
+        "spread",
+        "chance",
+        "control",
+        "p",
+        "within",
+        "holds",
+        "rows",
+        "left out",
+        "held out",
+    )
     cells = tuple(
         (
             report.column,
@@ -78,6 +90,7 @@ def _section(title: str, reports: list[ProbeReport]) -> Section:
             f"{number_text(report.margin)}{'' if report.kind == 'number' else ' names'}",
             f"{report.coverage:.1%}",
             f"{report.rows:,}",
+            ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items()) or "0",
             f"{report.groups:,} {report.by}s",
         )
         for report in reports
