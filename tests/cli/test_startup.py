@@ -22,11 +22,22 @@ def _heavy_imports(body, *arguments):
 RUN = "from weightspace.cli import run\nassert run(sys.argv[1:]) == 0"
 
 
+VERBS = [
+    ["inspect"],
+    ["embed"],
+    ["map"],
+    ["report"],
+    ["probe"],
+    ["cluster"],
+    ["search"],
+    ["zoo"],
+    ["zoo", "build"],
+]
 HELP = [
     [],
     ["--help"],
     ["--version"],
-    *([*verb, "--help"] for verb in (["inspect"], ["embed"], ["probe"], ["cluster"], ["search"], ["zoo"], ["zoo", "build"])),
+    *([*verb, "--help"] for verb in VERBS),
 ]
 
 
