@@ -20,9 +20,9 @@ LEARNED = SweepConfig(
     stage=96,
     latent=256,
     signals=32,
-    depths=6,
+    depths=4,
     probes=32,
-    hidden=512,
+    hidden=384,
     fixed=128,
 )
 """Sizes of a trained encoder: no fingerprint, signals, stages in their order, probes, layers in the read-out."""
