@@ -100,6 +100,37 @@ def test_relabelling_reorders_signals_of_hidden_units_and_keeps_the_rest(name):
             torch.testing.assert_close(after[axis], found, rtol=1e-9, atol=1e-9)
 
 
+class Gated(nn.Module):
+    """Recurrent cells with two biases, whose gates lie one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.out = nn.GRU(3, 5, num_layers=2, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cells(x)[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    "make, inputs",
+    [
+        (Gated, torch.zeros(2, 4, 3)),
+        (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0), torch.zeros(2, 4, 8)),
+        (
+            lambda: nn.Sequential(nn.Embedding(11, 6), nn.Flatten(), nn.Linear(24, 3)),
+            torch.zeros(2, 4, dtype=torch.long),
+        ),
+    ],
+)
+def test_networks_that_are_run_in_likeness_only_have_finite_signals(make, inputs):
+    torch.manual_seed(0)
+    module = make().eval()
+    plan = compile_plan(trace_graph(module, (inputs,)))
+    found = run(make_signals(), plan, {n: t.detach().double()[None] for n, t in module.state_dict().items()})
+    assert set(found) == set(plan.axes)
+    assert all(x.isfinite().all() and x.shape[1] == plan.counts[name] for name, x in found.items())
+
+
 def test_places_differ_once_a_kernel_mixes_them_and_signals_stay_bounded():
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3)).double()
     plan = compile_plan(trace_graph(module, (torch.zeros(2, 1, 9, 9, dtype=torch.float64),)))
