@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -162,11 +161,6 @@ class Kinship:
         """
         p, c = self.family.rows[parent], self.family.rows[child]
         return tuple(_growth(p[part], c[part]) for part in self._parts)  # type: ignore[return-value]
-
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """Yield all ordered pairs of members."""
-        for a in range(len(self.family.rows)):
-            yield from ((a, b) for b in range(len(self.family.rows)) if a != b)
 
 
 def _growth(parent: np.ndarray, child: np.ndarray) -> float:
