@@ -110,6 +110,10 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
     merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | sizes
+    if merged["fixed"] >= merged["latent"]:
+        raise ConfigError(
+            f"{source}: sizes: fixed: {merged['fixed']} leaves nothing to learn of a latent of {merged['latent']} numbers."
+        )
     return TrainConfig(**content | {"populations": tuple(names), "sizes": SweepConfig(**merged)})
 
 
