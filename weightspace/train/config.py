@@ -112,7 +112,7 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
     merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | sizes
     if merged["fixed"] >= merged["latent"]:
         raise ConfigError(
-            f"{source}: sizes: fixed: {merged['fixed']} leaves nothing to learn of a latent of {merged['latent']} numbers."
+            f"{source}: sizes: fixed: {merged['fixed']} leaves nothing to learn of a latent of {merged['latent']}."
         )
     return TrainConfig(**content | {"populations": tuple(names), "sizes": SweepConfig(**merged)})
 
