@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from benchmarks.encoder.data import Batch, Group, Networks
 from benchmarks.encoder.parts import Head
 from weightspace.encode.answers import run_networks
-from weightspace.encode.network import SweepNetwork
+from weightspace.encode.network import SweepNetwork, learned_numbers
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
@@ -29,7 +29,7 @@ class SweepNet(nn.Module):
 
     def __init__(self, train: Networks, outputs: int, *, run: bool = False):
         super().__init__()
-        self.encoder = SweepNetwork(LEARNED, generator=Generator().manual_seed(0))
+        self.encoder = SweepNetwork(LEARNED, generator=Generator().manual_seed(torch.initial_seed()))
         self.run, self._known = run, dict[str, tuple[nn.Module, Plan]]()
         for group in train.groups:
             architecture = group.architecture
@@ -52,16 +52,16 @@ class SweepNet(nn.Module):
 
 @final
 class SweepRead(nn.Module):
-    """Our vectors and the head that every peer has."""
+    """The learned numbers of our vectors, and the head that every peer has."""
 
     def __init__(self, train: Networks, outputs: int, *, run: bool):
         super().__init__()
         self.vectors = SweepNet(train, outputs, run=run)
-        self.head = Head(LEARNED.latent, outputs)
+        self.head = Head(LEARNED.latent - LEARNED.fixed, outputs)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return raw outputs `(networks, outputs)`."""
-        return self.head(self.vectors(batch))
+        return self.head(learned_numbers(self.vectors(batch), LEARNED.fixed))
 
 
 SUBJECTS = {"encoder": SweepNet, "encoder+probes": partial(SweepNet, run=True)}
