@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.cores import keep_to
 from weightspace.latents.table import LatentTable
 
 CORES, SECONDS, BYTES = 2, 60.0, 2 << 30
@@ -29,8 +30,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    keep_to(CORES)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "latents.parquet")
         start = time.perf_counter()

@@ -11,7 +11,6 @@ matrix products back to back on a tile in the cache, counted from the plan. Bars
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.cores import keep_to
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.encode.batch import Architectures
 from weightspace.encode.encoder import Encoder
@@ -233,8 +233,7 @@ def main() -> int:
     parser.add_argument("--part", choices=("floor", "embed"), help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    keep_to(options.cores)
     torch.set_num_threads(options.cores)
     if options.part:
         part, encoder = {"floor": floor, "embed": embed}[options.part], Encoder.from_pretrained(options.encoder)

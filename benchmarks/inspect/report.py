@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cores import keep_to
 from weightspace.checkpoint.find import find_checkpoints
 from weightspace.inspect.examine import examine
 from weightspace.inspect.report_page import write_report_page
@@ -86,8 +87,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    keep_to(CORES)
     found = report_all(find_checkpoints([options.folder]))
     if options.untrained:
         found["untrained"] = untrained_share(options.untrained, options.each)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.cores import keep_to
 from weightspace.latents.map import fit_map
 from weightspace.latents.map_page import write_page
 from weightspace.latents.table import LatentTable
@@ -99,8 +100,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    keep_to(CORES)
     table = draw_table(options.rows, options.seed)
     start, began = time.perf_counter(), time.process_time()
     drawn = fit_map(table, method=options.method, seed=options.seed)

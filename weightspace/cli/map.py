@@ -97,9 +97,9 @@ def _draw(rows: LatentTable, drawing: Drawing) -> LatentMap:
 
 
 def _write(drawn: LatentMap, path: Path, drawing: Drawing, *, title: str) -> None:
-    from weightspace.latents.map import write_output
     from weightspace.latents.map_page import write_page
     from weightspace.latents.picture import write_picture
+    from weightspace.latents.table import write_output
 
     if path.suffix == ".parquet":
         drawn.to_parquet(path, overwrite=True)

@@ -69,7 +69,7 @@ def report(
     found = examine(checkpoint, _context(against), trust=against.trust)
     if output is not None:
         from weightspace.inspect.report_page import write_report_page
-        from weightspace.latents.map import write_output
+        from weightspace.latents.table import write_output
 
         page = write_report_page(found)
         write_output(output, lambda draft: draft.write_text(page, encoding="utf-8"), overwrite=True)

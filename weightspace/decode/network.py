@@ -148,10 +148,8 @@ class DecoderNetwork(nn.Module):
         said = (about @ self.about[which])[:, None]
         if side is None:
             return said[:, :, None]
-        units = joined([states[name] for name in side.axes])
-        if side.bare:
-            units = torch.cat([units, torch.zeros_like(units[:, :1])], 1)
-        told = side.positions(units @ self.sides[which]) + on(side.slots, units) @ self.slots
+        units = joined([states[name] for name in side.axes]) @ self.sides[which]
+        told = side.at_positions(units, units.new_zeros(1, units.shape[2])) + on(side.slots, units) @ self.slots
         return (told + said)[:, :, None]
 
     def _taps(self, edge: Edge, like: Tensor) -> Float[Tensor, "taps width"]:

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.graph.axes import ParameterGraph
@@ -50,6 +51,14 @@ class Side:
     segment: Tensor
     units: Gather
     merged: Gather
+
+    def at_positions(
+        self, units: Float[Tensor, "models units width"], bare: Float[Tensor, "one_row width"]
+    ) -> Float[Tensor, "models positions width"]:
+        """Return what stands at each position: of its unit (see `positions`), or `bare` where there is none."""
+        if self.bare:
+            units = torch.cat([units, bare.expand(len(units), 1, -1)], 1)
+        return self.positions(units)
 
     @cached_property
     def single(self) -> bool:

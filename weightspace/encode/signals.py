@@ -105,7 +105,7 @@ class _Run:
 
     def pass_stage(self, stage: PlanStage, given: list[Given]) -> None:
         """Write what the stage answers to the axes that it tells."""
-        own = [each for each in given if each[0].source is None or each[0].target is None]
+        own = [each for each in given if not each[0].between]
         totals: dict[Side, Tensor] = {}
         for edge, weights, rms in given:
             if edge.source is not None and edge.target is not None:
@@ -120,9 +120,7 @@ class _Run:
         side = edge.source
         assert side is not None
         states = joined([self.signals[name] for name in side.axes])
-        if side.bare:
-            states = torch.cat([states, torch.ones_like(states[:, :1])], 1)
-        x = side.positions(states)
+        x = side.at_positions(states, states.new_ones(1, states.shape[2]))
         if weights.waves is None:
             return self.patches.between(weights.matrix, x, edge.kernel, edge.split)
         plain = weights.waves[..., :-1]  # the last are sizes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -93,10 +92,8 @@ class Visit(nn.Module):
         return self._receive(h, far, far.rows(m * self._modulation(far, 1, about)), about)
 
     def _positions(self, h: UnitStates, side: Side, about: About) -> Tensor:
-        states = joined([h.even(name) for name in side.axes])
-        if side.bare:
-            states = torch.cat([states, self.bare.expand(len(states), 1, -1)], 1)
-        return side.positions(states) * (self._modulation(side, 0, about) + about.gate[:, None])
+        states = side.at_positions(joined([h.even(name) for name in side.axes]), self.bare)
+        return states * (self._modulation(side, 0, about) + about.gate[:, None])
 
     def _modulation(self, side: Side, end: int, about: About) -> Float[Tensor, "positions width"]:
         if side.plain:

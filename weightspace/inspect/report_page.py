@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weightspace.inspect.drawings import draw_decay, draw_depth, draw_histogram
 from weightspace.inspect.examine import Examination
 from weightspace.inspect.sections import number_text, shape_text
-from weightspace.latents.map_page import fill_template, page_file
+from weightspace.latents.map_page import fill_template, page_file, page_head
 
 if TYPE_CHECKING:
     from weightspace.encode.predictor import Predictions
@@ -31,7 +31,7 @@ def write_report_page(found: Examination) -> str:
     parts += [_predictions(found.predictions), _neighbours(found.neighbours), _opaque(found)]
     style = page_file("theme.css") + (files("weightspace.inspect") / "page" / "report.css").read_text(encoding="utf-8")
     template = (files("weightspace.inspect") / "page" / "report.html").read_text(encoding="utf-8")
-    return fill_template(template, {"TITLE": escape(name), "STYLE": style, "BODY": "\n".join(filter(None, parts))})
+    return fill_template(template, {"HEAD": page_head(name, style), "BODY": "\n".join(filter(None, parts))})
 
 
 def _header(found: Examination, name: str) -> str:

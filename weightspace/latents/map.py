@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32, UInt32
 
-from weightspace.checkpoint.whole import replacing
 from weightspace.errors import TableError
 from weightspace.latents.projection import principal_places, project
-from weightspace.latents.table import LatentTable
+from weightspace.latents.table import LatentTable, write_output
 
 MAP, MAP_VERSION = b"weightspace.map", 1
 NEAREST, BATCH = 10, 1024
@@ -149,22 +147,6 @@ def read_map(path: str | os.PathLike[str]) -> LatentMap:
     places = np.stack([table[name] for name in "xy"], axis=1).astype(np.float32)
     plain = LatentTable(table.data.drop_columns(["x", "y"]))
     return LatentMap(plain, places, about["method"], about["seed"], about["left_out"])
-
-
-def write_output(path: str | os.PathLike[str], write: Callable[[Path], object], *, overwrite: bool) -> None:
-    """Let `write` make the file: wholly or not at all.
-
-    Raises:
-        TableError: The file is there already and `overwrite` is not set, or it cannot be written.
-    """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise TableError(f"{path} is there already; pass overwrite=True (--force) to replace it.")
-    try:
-        with replacing(path) as draft:
-            write(draft)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written ({error.strerror or error}).") from error
 
 
 def _with_places(table: LatentTable) -> tuple[LatentTable, int]:

@@ -49,8 +49,7 @@ def write_page(drawn: LatentMap, *, title: str = "Map of checkpoints", colour: s
         "logarithmic": LOGARITHMIC,
     }
     slots = {
-        "TITLE": escape(title),
-        "STYLE": "\n".join(page_file(f"{name}.css") for name in STYLES),
+        "HEAD": page_head(title, "\n".join(page_file(f"{name}.css") for name in STYLES)),
         "DATA": pack_data(about, drawn, columns),
         "SCRIPT": "\n".join(page_file(f"{name}.js") for name in SCRIPTS),
     }
@@ -60,6 +59,11 @@ def write_page(drawn: LatentMap, *, title: str = "Map of checkpoints", colour: s
 def page_file(name: str) -> str:
     """Return a file of the pages' templates."""
     return (files("weightspace.latents") / "page" / name).read_text(encoding="utf-8")
+
+
+def page_head(title: str, style: str) -> str:
+    """Return what the head of every page holds: nothing may be asked of anybody, whatever else is on the page."""
+    return fill_template(page_file("head.html"), {"TITLE": escape(title), "STYLE": style})
 
 
 def fill_template(template: str, slots: dict[str, str]) -> str:

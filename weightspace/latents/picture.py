@@ -14,8 +14,9 @@ import numpy as np
 from weightspace.errors import TableError
 from weightspace.latents.colours import THEMES, colour_names, colour_numbers, parse_colour, scale_numbers
 from weightspace.latents.columns import Column, colour_column, read_columns
-from weightspace.latents.map import LatentMap, write_output
+from weightspace.latents.map import LatentMap
 from weightspace.latents.map_page import first_colour
+from weightspace.latents.table import write_output
 
 SIZE, LEGEND, EDGE, FINE = 900, 220, 30, 3
 """Pixels of the map's side, of the legend's width, of the margin; and how many times finer a PNG is drawn."""

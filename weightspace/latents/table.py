@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,14 +151,7 @@ class LatentTable:
         Raises:
             TableError: The file is there already and `overwrite` is not set, or it cannot be written.
         """
-        path = Path(path)
-        if path.exists() and not overwrite:
-            raise TableError(f"{path} is there already; pass overwrite=True (--force) to replace it.")
-        try:
-            with replacing(path) as draft:
-                pq.write_table(self.data, draft)
-        except OSError as error:
-            raise TableError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        write_output(path, lambda draft: pq.write_table(self.data, draft), overwrite=overwrite)
 
     @classmethod
     def read_parquet(cls, path: str | os.PathLike[str]) -> LatentTable:
@@ -197,3 +190,19 @@ def concat_tables(tables: Iterable[LatentTable]) -> LatentTable:
     except pa.ArrowException as error:
         raise TableError(f"columns of the tables do not go together ({error}); rename or drop one of them.") from None
     return LatentTable(merged.replace_schema_metadata(found[0].data.schema.metadata))
+
+
+def write_output(path: str | os.PathLike[str], write: Callable[[Path], object], *, overwrite: bool) -> None:
+    """Let `write` make the file: wholly or not at all.
+
+    Raises:
+        TableError: The file is there already and `overwrite` is not set, or it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise TableError(f"{path} is there already; pass overwrite=True (--force) to replace it.")
+    try:
+        with replacing(path) as draft:
+            write(draft)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error}).") from error

@@ -57,6 +57,11 @@ class Group:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def target(self, name: str) -> Tensor:
+        """Return a property of each network, `(models,)`; NaN where it is not known."""
+        some = next(iter(self.targets.values()))
+        return self.targets.get(name, torch.full_like(some, torch.nan))
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:

@@ -27,9 +27,4 @@ def finish(training: EncoderTraining) -> Encoder:
 def _targets(groups: list[Group]) -> dict[str, Tensor]:
     """Targets of all groups in their order, NaN where a group has none."""
     names = {name for group in groups for name in group.targets}
-    return {name: torch.cat([_target(group, name) for group in groups]) for name in names}
-
-
-def _target(group: Group, name: str) -> Tensor:
-    some = next(iter(group.targets.values()))
-    return group.targets.get(name, torch.full_like(some, torch.nan))
+    return {name: torch.cat([group.target(name) for group in groups]) for name in names}

@@ -130,7 +130,9 @@ class EncoderObjective(nn.Module):
             vector: Theirs.
             shuffled: Which of them had their entries shuffled; none if None.
         """
-        wanted = {name: torch.cat([_target(part, name) for part in parts]) for name in self.predictor.names}
+        wanted = {
+            name: torch.cat([group.target(name)[places] for group, places in parts]) for name in self.predictor.names
+        }
         if shuffled is not None:
             wanted = {
                 name: truth.where(~shuffled, SHUFFLED if name == "wiring" else torch.nan)
@@ -214,14 +216,6 @@ def _class_losses(told: Float[Tensor, "two models names"], wanted: Tensor) -> Fl
 def _mean_known(each: Float[Tensor, " models"], wanted: Tensor) -> Tensor:
     known = wanted.isfinite()
     return (each * known).sum() / known.sum().clamp_min(1)
-
-
-def _target(part: Part, name: str) -> Tensor:
-    """Truth for each network; NaN where it is not known."""
-    group, places = part
-    if name in group.targets:
-        return group.targets[name][places]
-    return torch.full((len(places),), torch.nan, device=places.device)
 
 
 def _with_noise(
