@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from weightspace.checkpoint.checkpoint import Checkpoint
     from weightspace.checkpoint.header import Header
     from weightspace.checkpoint.load import load_checkpoint, read_header
+    from weightspace.decode.decoder import Decoder
     from weightspace.encode.encoder import Encoder
     from weightspace.encode.latent import Latent
     from weightspace.execute.module import from_module, to_module
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from weightspace.latents.probing import probe_property, probe_stages
     from weightspace.latents.search import search
     from weightspace.latents.table import LatentTable
+    from weightspace.zoo.architecture import architecture_of
 
 _HOME = {
     # reading and writing
@@ -78,6 +80,9 @@ _HOME = {
     "probe_stages": "latents.probing",
     "cluster": "latents.cluster",
     "search": "latents.search",
+    # latents back into networks
+    "Decoder": "decode.decoder",
+    "architecture_of": "zoo.architecture",
     # comparing weights
     "read_collection": "inspect.collection",
     "find_duplicates": "inspect.dedupe",

@@ -40,6 +40,10 @@ class EncoderError(WeightspaceError, ValueError):
     """An encoder that is unknown, or a graph it cannot encode."""
 
 
+class DecoderError(WeightspaceError, ValueError):
+    """A decoder that is unknown, or latents and architectures that it does not decode."""
+
+
 class TableError(WeightspaceError, ValueError):
     """A latent table with missing columns, mixed encoders or an unreadable file."""
 
