@@ -62,3 +62,15 @@ class DataError(ZooError):
 
 class ConfigError(WeightspaceError, ValueError):
     """A training configuration with an unknown key or a value that does not fit."""
+
+
+class GeneratorError(WeightspaceError, ValueError):
+    """A generator that is unknown or cannot be fitted, or a condition that it cannot meet."""
+
+
+class AuditError(WeightspaceError, ValueError):
+    """Networks that cannot be held against others: different inputs, none to compare with, or none that are finite."""
+
+
+class ExplorerError(WeightspaceError, ValueError):
+    """What the explorer was asked for and cannot give: a row, a file or a setting that is not there."""

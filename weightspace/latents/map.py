@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, UInt32
+from jaxtyping import Float, Float32, UInt32
 
 from weightspace.errors import TableError
 from weightspace.latents.projection import principal_places, project
@@ -70,15 +70,25 @@ class LatentMap:
                 its vectors is finite.
         """
         fresh, left_out = _with_places(table)
-        old, fitted = self.table.vectors[self.fitted], self.places[self.fitted]
         known = self.table if PLACED in self.table.columns else _mark(self.table, False, np.zeros(len(self)))
         known.append(table)  # refuses the table of another encoder before anything is computed
-        found, distance = _between(old, fitted, fresh.vectors)
-        if self.method == "pca":
-            found = principal_places(old.astype(np.float64), fresh.vectors.astype(np.float64))
+        found, distance = self.locate(fresh.vectors)
         both = known.append(_mark(fresh, True, distance))
-        places = np.concatenate([self.places, found.astype(np.float32)])
+        places = np.concatenate([self.places, found])
         return LatentMap(both, places, self.method, self.seed, self.left_out + left_out)
+
+    def locate(
+        self, vectors: Float[np.ndarray, "fresh latent"]
+    ) -> tuple[Float32[np.ndarray, "fresh 2"], Float[np.ndarray, " fresh"]]:
+        """Return where finite vectors of the same encoder lie on the map, as `place` says, and how far from its rows.
+
+        The distance is to the nearest row that the map was made from.
+        """
+        old, fitted = self.table.vectors[self.fitted], self.places[self.fitted]
+        found, distance = _between(old, fitted, vectors)
+        if self.method == "pca":
+            found = principal_places(old.astype(np.float64), vectors.astype(np.float64))
+        return found.astype(np.float32), distance
 
     def edges(self) -> UInt32[np.ndarray, "edges 2"]:
         """Return pairs of rows, child and parent, from the column `parent`; nothing where there is none.

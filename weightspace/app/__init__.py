@@ -1,0 +1,1 @@
+"""The explorer: a latent table in a browser on this machine, with networks decoded live."""
