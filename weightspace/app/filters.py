@@ -34,7 +34,7 @@ class Filters:
 
     tensor: str
     kind: Literal["grey", "colour", "matrix"]
-    pixels: Int8[np.ndarray, "..."]
+    pixels: Int8[np.ndarray, "pictures height width ..."]
     largest: float
     units: int
     averaged: int = 1

@@ -20,6 +20,7 @@ VERBS = {
     "embed": "Write one latent a checkpoint into a Parquet table.",
     "map": "Draw the map of a latent table: one page, a picture, or places to add to.",
     "dedupe": "Find copies that no hash finds: relabelled, rescaled, rounded or noised networks.",
+    "explore": "Explore a latent table in a browser: map, networks, and networks decoded live.",
     "diff": "Show what became of one checkpoint in another, unit by unit.",
     "lineage": "Show who descends from whom among checkpoints.",
     "inspect": "Show what checkpoints hold, from their headers alone.",
