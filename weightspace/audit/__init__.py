@@ -1,0 +1,1 @@
+"""Is what was generated good and new? Baselines, novelty, conditioning, reports."""

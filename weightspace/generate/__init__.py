@@ -1,0 +1,1 @@
+"""Distributions over latents, conditioned on properties: draw, interpolate, vary."""
