@@ -74,3 +74,7 @@ class AuditError(WeightspaceError, ValueError):
 
 class ExplorerError(WeightspaceError, ValueError):
     """What the explorer was asked for and cannot give: a row, a file or a setting that is not there."""
+
+
+class CodecError(WeightspaceError, ValueError):
+    """Compressed weights that are damaged or of another architecture, or a rate that cannot be reached."""
