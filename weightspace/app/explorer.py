@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -117,11 +117,14 @@ class Explorer:
             for row, d, about in zip(found, distances[0], told, strict=False)
         ]
 
-    def usual_distance(self) -> float:
-        """Return the median distance of a row to its nearest other, over two hundred rows."""
+    @cached_property
+    def usual(self) -> dict[str, float]:
+        """How far rows lie from their nearest other: the `median`, and what 99 in 100 lie `within`; of 200 rows."""
         picked = np.random.default_rng(0).permutation(len(self.table))[:SAMPLE]
         _, distances = self.near.find(self.vectors[picked].astype(np.float64), 1, apart=picked)
-        return float(np.median(distances)) if distances.size else 0.0
+        known = distances[np.isfinite(distances)]
+        middle, most = np.quantile(known, [0.5, 0.99]) if known.size else (0.0, 0.0)
+        return {"median": float(middle), "within": float(most)}
 
     def datasets(self) -> list[str]:
         """Return names of the datasets that networks may be tested on, the commonest first."""
@@ -152,7 +155,7 @@ class Explorer:
             "id": self.uploads[key].name,
             "place": places[0].tolist(),
             "distance": float(distance[0]),
-            "usual": self.usual_distance(),
+            "usual": self.usual,
         }
 
     def network(self, key: str) -> dict[str, Any]:

@@ -89,7 +89,6 @@ class LiveDecoder:
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer, self.decoder = explorer, _find_decoder(explorer)
-        self.usual = explorer.usual_distance()
 
     @cached_property
     def steering(self) -> Steering:
@@ -135,7 +134,7 @@ class LiveDecoder:
         return {
             "place": places[0].tolist(),
             "nearest": nearest,
-            "usual": self.usual,
+            "usual": self.explorer.usual,
             "readings": self.steering.read(made.vector),
             "like": self.explorer.name(made.like_key),
             "behaviour": attempt(lambda: self._behaviour(made, wish)),

@@ -57,13 +57,19 @@ function setTheme(map, name) {
   map.recolour();
 }
 
+// On a narrow page the controls are folded up, and the map is seen.
+function setFold(folded) {
+  byId("side").classList.toggle("folded", folded);
+  byId("fold").setAttribute("aria-expanded", String(!folded));
+}
+
 function listenKeys(map) {
   const step = 60 * map.ratio;
   const keys = {
     ArrowLeft: () => map.move(step, 0), ArrowRight: () => map.move(-step, 0),
     ArrowUp: () => map.move(0, step), ArrowDown: () => map.move(0, -step),
     "+": () => map.zoom(1.3), "=": () => map.zoom(1.3), "-": () => map.zoom(1 / 1.3), 0: () => map.fit(),
-    n: () => map.step(1), p: () => map.step(-1), "/": () => byId("search").focus(),
+    n: () => map.step(1), p: () => map.step(-1), "/": () => { setFold(false); byId("search").focus(); },
     l: () => setLasso(map, !map.lasso), v: () => map.chooseView(), e: () => setLines(map, !map.lines),
     t: () => byId("theme").click(),
   };
@@ -82,6 +88,7 @@ function listenPanel(map) {
     map.recolour();
     if (map.pinned >= 0) map.pin(map.pinned);
   });
+  byId("fold").addEventListener("click", () => setFold(!byId("side").classList.contains("folded")));
   byId("search").addEventListener("input", (event) => map.look(event.target.value));
   byId("search").addEventListener("keydown", (event) => { if (event.key === "Enter" && map.found.length) map.step(event.shiftKey ? -1 : 1); });
   byId("lasso").addEventListener("click", () => setLasso(map, !map.lasso));
@@ -106,5 +113,6 @@ addEventListener("resize", () => map.resize());
 listenPointer(map);
 listenKeys(map);
 listenPanel(map);
-globalThis.latentMap = map; // for whoever embeds the page: `latentMap.pin(row)`, and the event "checkpoint"
+setFold(innerWidth <= 800);
+globalThis.latentMap = map; // for whoever embeds the page: `latentMap.pin(row)`, `latentMap.overlays`, and the event "checkpoint"
 requestAnimationFrame(() => requestAnimationFrame(() => (document.documentElement.dataset.drawn = String(Math.round(performance.now())))));

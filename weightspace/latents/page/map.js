@@ -14,6 +14,7 @@ class LatentMapView {
     this.view = { x: 0, y: 0, scale: 1 };
     Object.assign(this, { hovered: -1, pinned: -1, isolated: null, found: [], chosen: [], line: null, lasso: false, lines: false });
     this.column = data.columns.find((c) => c.name === data.colour) ?? null;
+    this.overlays = []; // what an embedding page draws over the points: functions of the pen
   }
 
   get theme() { return this.data.themes[document.documentElement.dataset.theme]; }
@@ -107,6 +108,7 @@ class LatentMapView {
       pen.fill();
       pen.stroke();
     }
+    for (const draw of this.overlays) draw(pen);
   }
 
   // Child and parent by turns, as curves that bend to one side so that direction shows.
