@@ -52,16 +52,19 @@ class SweepNet(nn.Module):
 
 @final
 class SweepRead(nn.Module):
-    """The learned numbers of our vectors, and the head that every peer has."""
+    """The learned numbers of our vectors, with the head that every peer has for those of weights and of answers."""
 
     def __init__(self, train: Networks, outputs: int, *, run: bool):
         super().__init__()
         self.vectors = SweepNet(train, outputs, run=run)
-        self.head = Head(LEARNED.latent - LEARNED.fixed, outputs)
+        of_weights = LEARNED.latent - LEARNED.fixed - LEARNED.answers
+        self.numbers = [of_weights, LEARNED.answers]
+        self.heads = nn.ModuleList(Head(n, outputs) for n in self.numbers[: 1 + run])
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return raw outputs `(networks, outputs)`."""
-        return self.head(learned_numbers(self.vectors(batch), LEARNED.fixed))
+        """Return raw outputs `(heads, networks, outputs)`."""
+        parts = learned_numbers(self.vectors(batch), LEARNED.fixed).split(self.numbers, 1)
+        return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=False)])
 
 
 SUBJECTS = {"encoder": SweepNet, "encoder+probes": partial(SweepNet, run=True)}

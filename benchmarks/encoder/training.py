@@ -41,7 +41,10 @@ class Peer(Protocol):
 
 
 Build = Callable[[Networks, int], nn.Module]
-"""Takes training networks and how many raw outputs; gives a module that takes a `Batch`."""
+"""Takes training networks and how many raw outputs; gives a module that takes a `Batch`.
+
+What it returns is `(networks, outputs)`, or `(heads, networks, outputs)`: each head learns, and their mean is read.
+"""
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,15 @@ def score_networks(module: nn.Module, target: Target, networks: Networks, size: 
     """Return the scores of all networks in the order of their rows."""
     module.eval()
     batches = list(networks.batches(size))
-    scores = torch.cat([target.read(module(batch)).float() for batch in batches]).nan_to_num()
+    scores = torch.cat([target.read(_heads(module(batch)).mean(0)).float() for batch in batches]).nan_to_num()
     ordered = torch.empty_like(scores)
     ordered[torch.cat([batch.rows for batch in batches])] = scores
     return ordered
+
+
+def _heads(told: Tensor) -> Tensor:
+    """Raw outputs `(heads, networks, outputs)`."""
+    return told if told.ndim == 3 else told[None]
 
 
 @final
@@ -150,7 +158,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.target.loss(self.module(batch), values[batch.rows])
+        told = _heads(self.module(batch))
+        loss = self.target.loss(told.flatten(0, 1), values[batch.rows].repeat(len(told)))
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         if torch.isfinite(norm):

@@ -7,7 +7,8 @@ jaxtyping, and Pillow for CIFAR-10. Results are written to OUT/build_gpu.json af
 each population, beside those of earlier calls with the same OUT; manifests are copied beside it.
 
 Several accelerators: one process each, with its own CUDA_VISIBLE_DEVICES, OUT and part of the `--recipes`, and
-`--no-speed` for all but one. `--recipes` without a name measures the speed alone.
+`--no-speed` for all but one. `--recipes` without a name measures the speed alone. `--processes N` builds each
+population in N processes, over all accelerators that there are: networks of many architectures keep none busy.
 """
 
 import argparse
@@ -21,9 +22,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.zoo.speed import measure_speed, name_device
+from weightspace.zoo.append import merge_populations
 from weightspace.zoo.build import Progress, Site
 from weightspace.zoo.populate import populate
-from weightspace.zoo.recipe import load_recipe
+from weightspace.zoo.recipe import Recipe, load_recipe
+from weightspace.zoo.store import Population
 
 FOLDER = Path(__file__).resolve().parents[2] / "model_zoo" / "recipes"
 RECIPES = ("smallcnn_mnist", "smallcnn_fashion", "smallcnn_usps", "smallcnn_cifar10", "smallcnn_cifar10_5000")
@@ -58,11 +61,27 @@ def build_one(name: str, args: argparse.Namespace) -> dict[str, object]:
     folder = Path(args.out) / "populations" / name
     shutil.rmtree(folder, ignore_errors=True)
     start = time.monotonic()
-    population = populate(recipe, Site(folder, data_dir=args.data_dir, device=args.device, progress=Teller(name)))
+    if args.processes > 1:
+        torch.multiprocessing.spawn(build_share, (recipe, folder, args), args.processes)
+        shares = sorted(folder.glob("share*"))
+        population = merge_populations(folder, [Population(share) for share in shares])
+        for share in shares:
+            shutil.rmtree(share)
+    else:
+        population = populate(recipe, Site(folder, data_dir=args.data_dir, device=args.device, progress=Teller(name)))
     seconds = time.monotonic() - start
     shutil.copy(folder / "manifest.parquet", Path(args.out) / f"{name}.parquet")
     found = {"recipe": name, "runs": recipe.runs, "seconds": seconds, "bar": BARS.get(name)}
     return found | {"device": name_device(args.device)} | describe_population(population)
+
+
+def build_share(number: int, recipe: Recipe, folder: Path, args: argparse.Namespace) -> None:
+    """Build what one of several processes builds, on the accelerator whose turn it is."""
+    torch.backends.cudnn.benchmark = args.cudnn_benchmark
+    if args.device == "cuda":
+        torch.cuda.set_device(number % torch.cuda.device_count())
+    site = Site(folder / f"share{number:03d}", args.data_dir, args.device, share=(number, args.processes))
+    populate(recipe, site)
 
 
 class Teller:
@@ -114,6 +133,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
     parser.add_argument("--tiny", action="store_true", help="24 runs and a few steps each: a rehearsal")
+    parser.add_argument("--processes", type=int, default=1, help="that build a population between them")
     parser.add_argument("--no-speed", action="store_true", help="build populations only")
     parser.add_argument("--cudnn-benchmark", action="store_true")
     parser.add_argument("--json", action="store_true")

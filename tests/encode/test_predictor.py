@@ -19,10 +19,11 @@ def fitted(seed: int = 0, networks: int = 400) -> tuple[Predictor, torch.Tensor,
     starts = dict(zip(heads.widths, torch.tensor([0, *heads.widths.values()]).cumsum(0).tolist(), strict=False))
     draw = Generator().manual_seed(seed)
     vectors = torch.randn(3, networks, 6, generator=draw)
-    heads.first.data[:, :6] = 100 * torch.eye(6)  # silu(100 x) / 100 is x above 0; both signs below
-    heads.first.data[:, 6:12] = -100 * torch.eye(6)
+    (head,) = heads.heads
+    head.first.data[:, :6] = 100 * torch.eye(6)  # silu(100 x) / 100 is x above 0; both signs below
+    head.first.data[:, 6:12] = -100 * torch.eye(6)
     for column, coordinate in [(starts["test_accuracy"], 0)] + [(starts["activation"] + i, 1 + i) for i in range(3)]:
-        heads.second.data[coordinate, column], heads.second.data[6 + coordinate, column] = 0.01, -0.01
+        head.second.data[coordinate, column], head.second.data[6 + coordinate, column] = 0.01, -0.01
     truth = 0.5 + 0.1 * vectors[..., 0] + 0.05 * torch.randn(3, networks, generator=draw)
     names = torch.distributions.Categorical(logits=vectors[..., 1:4])
     torch.manual_seed(seed)
@@ -34,6 +35,20 @@ def fitted(seed: int = 0, networks: int = 400) -> tuple[Predictor, torch.Tensor,
 def test_numbers_come_back_in_their_own_unit():
     predictor, vectors, _ = fitted()
     torch.testing.assert_close(predictor(vectors)["test_accuracy"], 0.5 + 0.1 * vectors[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_and_answers_are_read_apart_and_their_mean_is_told():
+    predictor = Predictor(
+        SweepConfig(latent=7, answers=2, probes=1), {}, {"epoch": (0.0, 1.0)}, generator=Generator().manual_seed(0)
+    )
+    vector = torch.randn(4, 7, generator=Generator().manual_seed(1))
+    silent = torch.cat([vector[:, :5], torch.zeros(4, 2)], 1)
+    assert predictor.heads(vector)["epoch"].shape == (4, 4, 1)
+    weights, answers = predictor.heads(vector)["epoch"][1::2, :, 0]
+    torch.testing.assert_close(predictor(vector)["epoch"], (weights + answers) / 2)
+    torch.testing.assert_close(predictor(silent)["epoch"], weights)  # not run: its weights alone
+    mixed = torch.cat([vector[:2], silent[2:]])
+    torch.testing.assert_close(predictor(mixed)["epoch"][2:], weights[2:])
 
 
 def test_intervals_and_choices_hold_the_truth_as_often_as_they_say():

@@ -45,19 +45,22 @@ def test_answers_of_up_to_sixteen_outputs_are_told_apart_in_full():
 
 
 def test_read_out_by_hand():
-    readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
+    readout = ProbeReadout(2, 4, generator=Generator().manual_seed(1)).double().eval()
     answers = torch.tensor([[[1.0, 2.0], [0.5, -1.0]]], dtype=torch.float64)
-    rms = math.sqrt((2 * 0.5**2 + 2 * 0.75**2) / 4) + 1e-3  # centred: -0.5, 0.5 and 0.75, -0.75
-    shape = [0.5 / rms, -0.75 / rms]  # of the second output, probe by probe
-    size = [-math.log(1 + math.exp(-1.0)) / 2, -math.log(1 + math.exp(1.5)) / 2]
-    state = sum(told * row for told, row in zip([*shape, *size], readout.unit, strict=True))
-    torch.testing.assert_close(readout.states(answers)[0, 1], state)
+    centred = torch.tensor([[-0.5, 0.5], [0.75, -0.75]], dtype=torch.float64)
+    shape = centred / (centred.square().mean().sqrt() + 1e-3)
+    size = answers[0].log_softmax(1) / 2
+    x = (torch.cat([shape, size]) @ depth_cosines(2, 16).double()).flatten() / math.sqrt(2)
+    for matrix in (readout.first, readout.second):
+        x = x @ matrix
+        x = torch.nn.functional.silu((x - x.mean()) / (x.var(unbiased=False) + 1e-5).sqrt())
+    torch.testing.assert_close(readout(answers)[0], x @ readout.third)
     assert not readout(answers).allclose(readout(answers.flip(2)))  # classes have an order
     assert not readout(answers).allclose(readout(answers.flip(1)))  # and so have probes
 
 
 def test_one_output_and_huge_logits_are_read_too():
-    readout = ProbeReadout(2, 3, 4, generator=Generator().manual_seed(1)).double()
+    readout = ProbeReadout(2, 4, generator=Generator().manual_seed(1)).double()
     one = torch.tensor([[[0.1], [0.4]]], dtype=torch.float64)
     assert not readout(one).allclose(readout(2 * one)) and not readout(one).allclose(readout(-one))
     huge = torch.tensor([[[1e30, -1e30], [0.0, 0.0]]], dtype=torch.float64)

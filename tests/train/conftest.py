@@ -12,7 +12,18 @@ from weightspace.zoo.populate import populate
 from weightspace.zoo.recipe import parse_recipe
 
 SMALL = SweepConfig(
-    width=8, pairs=6, waves=0, features=12, stage=10, latent=16, signals=4, depths=3, probes=6, hidden=24, fixed=6
+    width=8,
+    pairs=6,
+    waves=0,
+    features=12,
+    stage=10,
+    latent=16,
+    signals=4,
+    depths=3,
+    probes=6,
+    hidden=24,
+    fixed=6,
+    answers=4,
 )
 RECIPE = {
     "name": "small_mlp",

@@ -16,9 +16,9 @@ from weightspace.graph.symmetry.relabel import relabel
 from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
 from weightspace.train.data import load_corpus
-from weightspace.train.loop import EncoderTraining
+from weightspace.train.loop import EncoderTraining, draw_shares
 from weightspace.train.objective import Batch, _drop, _with_noise, _with_shuffled, contrast, stacked
-from weightspace.train.predict import predict, validation_loss
+from weightspace.train.predict import predict, validation_losses
 from weightspace.zoo.store import Population
 
 
@@ -53,12 +53,12 @@ def test_a_stopped_training_goes_on_to_the_same_bits(config, corpus, tmp_path):
 def test_the_state_that_reads_the_validation_part_best_is_the_result(config, corpus, monkeypatch):
     training, seen = EncoderTraining(config, corpus), []
 
-    def judge(objective, groups) -> float:
-        assert groups is corpus.groups["validation"]
+    def judge(objective, groups, populations) -> torch.Tensor:
+        assert groups == corpus.groups["validation"]
         seen.append(objective.encoder.head.linear.detach().clone())
-        return [3.0, 1.0, 2.0, 1.5, 4.0, 2.0][len(seen) - 1]
+        return torch.tensor([[2 * [3.0, 1.0, 2.0, 1.5, 4.0, 2.0][len(seen) - 1]], [2.0]])
 
-    monkeypatch.setattr(loop, "validation_loss", judge)
+    monkeypatch.setattr(loop, "validation_losses", judge)
     training.run()
     assert len(seen) == config.steps and training.least == 1.0
     assert training.objective.encoder.head.linear.equal(seen[1]) and not seen[1].equal(seen[-1])
@@ -66,11 +66,21 @@ def test_the_state_that_reads_the_validation_part_best_is_the_result(config, cor
 
 def test_the_validation_loss_is_of_the_main_property_alone(config, corpus):
     objective, groups = EncoderTraining(config, corpus).objective, corpus.groups["validation"]
-    found = validation_loss(objective, groups)
+    name = groups[0].population
+    found, count = validation_losses(objective, groups, [name, "none"])
+    assert count.tolist() == [2 * len(groups), 0] and found[1] == 0
     worse = [replace(g, targets=g.targets | {"test_accuracy": g.targets["test_accuracy"] + 5}) for g in groups]
     other = [replace(g, targets=g.targets | {"epoch": g.targets["epoch"] + 5}) for g in groups]
-    assert validation_loss(objective, worse) > found + 5 and validation_loss(objective, other) == found
-    assert validation_loss(objective, []) == 0.0
+    assert validation_losses(objective, worse, [name])[0] > found[0] + 5 * count[0]
+    assert validation_losses(objective, other, [name])[0] == found[0]
+
+
+def test_a_population_is_drawn_by_its_size_however_many_architectures_share_it(corpus):
+    groups = corpus.groups["train"]
+    whole, apart = draw_shares([groups]), draw_shares([[group] for group in groups])
+    assert sum(apart) == pytest.approx(whole[0]) and whole[0] == pytest.approx(sum(map(len, groups)) ** 0.5)
+    twin = [replace(group, population="twin") for group in groups]
+    assert draw_shares([[*groups, *twin]])[0] == pytest.approx(2 * whole[0])
 
 
 def test_every_parameter_is_learned(config, corpus):
@@ -108,7 +118,8 @@ batch_size: 12
 warmup: 2
 inputs: 6
 sizes:
-  {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4, fixed: 6}}
+  {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4,
+   fixed: 6, answers: 4}}
 """
     (tmp_path / "config.yaml").write_text(text)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -204,10 +215,19 @@ def test_fixed_numbers_know_nothing_that_was_learned_but_their_parts(config, cor
     group = corpus.groups["test"][0]
     parts = [(group, torch.arange(5))]
     vector = training.objective.eval().encode(parts, stacked(parts), run=True)
-    learned = vector[:, config.sizes.fixed :]
-    assert vector.shape == (5, config.sizes.latent)
-    torch.testing.assert_close(learned.mean(1), torch.zeros(5), rtol=0, atol=1e-5)
-    torch.testing.assert_close(learned.square().mean(1).sqrt(), torch.full((5,), LEARNED_SHARE), rtol=1e-3, atol=0)
+    sizes = config.sizes
+    assert vector.shape == (5, sizes.latent)
+    for learned in vector[:, sizes.fixed :].split([sizes.latent - sizes.fixed - sizes.answers, sizes.answers], 1):
+        torch.testing.assert_close(learned.mean(1), torch.zeros(5), rtol=0, atol=1e-5)
+        torch.testing.assert_close(learned.square().mean(1).sqrt(), torch.full((5,), LEARNED_SHARE), rtol=1e-3, atol=0)
+
+
+def test_running_a_network_adds_its_answers_and_changes_nothing_else(config, corpus):
+    objective = EncoderTraining(config, corpus).objective.eval()
+    parts = [(corpus.groups["test"][0], torch.arange(5))]
+    run, unrun = (objective.encode(parts, stacked(parts), run=run) for run in (True, False))
+    assert run[:, : -config.sizes.answers].equal(unrun[:, : -config.sizes.answers])
+    assert (run != 0).all() and not unrun[:, -config.sizes.answers :].any()
 
 
 def test_shuffled_networks_keep_their_numbers_and_lose_their_properties(config, corpus):

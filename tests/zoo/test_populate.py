@@ -42,6 +42,15 @@ def test_the_same_recipe_gives_the_same_bytes(undisturbed, tmp_path):
     assert not any(name.startswith("work") for name in bytes_of(tmp_path))
 
 
+def test_processes_build_one_population_between_them(undisturbed, tmp_path):
+    shares = [populate(parse_recipe(RECIPE), Site(tmp_path / str(i), share=(i, 3))) for i in range(3)]
+    together = append.merge_populations(tmp_path / "all", shares).frame(["id", "sha256"])
+    assert sorted(together.itertuples(index=False)) == sorted(
+        undisturbed.frame(["id", "sha256"]).itertuples(index=False)
+    )
+    assert all(len(share.frame(["id"])) for share in shares)
+
+
 def test_another_seed_gives_other_weights(undisturbed, tmp_path):
     other = populate(parse_recipe(RECIPE | {"seed": 1}), Site(tmp_path))
     assert not set(other.frame()["sha256"]) & set(undisturbed.frame()["sha256"])

@@ -33,7 +33,6 @@ EMPHASIS = {
     "stages": 0.17,
     "axes": 0.32,
     "order": 0.3,
-    "answers": 0.3,
     "signals": 0.3,
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
@@ -59,6 +58,8 @@ class SweepConfig:
         hidden: Width of the layers between what is read off and the vector; 0 for a linear read-out.
         fixed: Numbers of the vector along fixed directions of what any network has, so that networks unlike those
             learned from keep their distances; the rest is learned. 0 for none.
+        answers: Numbers of the vector, the last ones, that tell what the network answers to the probes; 0 in networks
+            that were not run. All others are of the weights alone.
     """
 
     width: int = 32
@@ -73,6 +74,7 @@ class SweepConfig:
     probes: int = 0
     hidden: int = 0
     fixed: int = 0
+    answers: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,7 @@ class Encoding:
 
 
 def learned_numbers(vector: Float[Tensor, "models latent"], fixed: int) -> Float[Tensor, "models numbers"]:
-    """Return the numbers of vectors that were learned, of deviation one where the others are `fixed`."""
+    """Return the numbers of vectors that were learned, those of answers last, of deviation one if some are `fixed`."""
     return vector[:, fixed:] / LEARNED_SHARE if fixed else vector
 
 
@@ -129,19 +131,17 @@ class SweepNetwork(nn.Module):
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
         if config.probes:
             self.probes = ProbeBank(config.probes, generator=generator)
-            images, rows = config.probes, ROWS * config.probes
-            self.images = ProbeReadout(images, config.width, config.features, generator=generator)
-            self.rows = ProbeReadout(rows, config.width, config.features, generator=generator)
+            self.images = ProbeReadout(config.probes, config.answers, generator=generator)
+            self.rows = ProbeReadout(ROWS * config.probes, config.answers, generator=generator)
         if config.signals:
             self.signals = Signals(config.signals, generator=generator)
             self.heard = draw(config.signals, config.width, generator=generator)
-            self.told = ProbeReadout(config.signals, config.width, config.features, generator=generator)
-        if config.probes or config.signals:
-            self.absent = draw(2, config.features, generator=generator, scale=0.5)
+            self.told = ProbeReadout(config.signals, config.features, generator=generator)
+            self.silent = draw(1, config.features, generator=generator, scale=0.5)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         if config.fixed:
             self.likeness = FixedReadOut([emphasis[name] for name in FIXED], config.fixed, generator=generator)
-        learned = config.latent - config.fixed
+        learned = config.latent - config.fixed - config.answers
         self.head = ReadOut(list(emphasis.values()), learned, config.hidden, generator=generator)
 
     def forward(self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None) -> Encoding:
@@ -159,8 +159,6 @@ class SweepNetwork(nn.Module):
         features = (torch.cat([known, contexts], 2) @ self.shape + self.phase).sin()
         ready = ready_weights(plan, matrices, rms)
         h = self.states.start(plan)
-        if answers is not None:
-            self._answer(plan, h, answers)
         told = self._signal(plan, h, ready, rms) if self.config.signals else None
         said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
         means = on(plan.owners, said)
@@ -168,28 +166,10 @@ class SweepNetwork(nn.Module):
         stages = torch.cat([means @ features, heard], 2) @ self.stage
         together = heard / means.square().sum(1, keepdim=True).sqrt()  # the sum over the square root of how many
         parts = self._parts(plan, h, (features, together, stages))
-        if self.config.probes:
-            parts.append(self._read(answers, 0, len(rms)))
         if self.config.signals:
-            parts.append(self._read(told, 1, len(rms)))
-        return Encoding(
-            self._vector(parts), {name: state.expand(len(rms), -1, -1) for name, state in h.items()}, stages
-        )
-
-    def _answer(self, plan: Plan, h: UnitStates, answers: Tensor) -> None:
-        """Let output units know what they answer."""
-        for name, axis in plan.axes.items():
-            if axis.role == "output" and plan.counts[name] == answers.shape[2]:
-                h[name] = h[name] + self._reader(answers).states(answers)
-
-    def _reader(self, answers: Tensor) -> ProbeReadout:
-        return self.images if answers.shape[1] == self.config.probes else self.rows
-
-    def _read(self, answers: Tensor | None, which: int, models: int) -> Tensor:
-        """Features of answers to the probes (0) or of signals of the outputs (1); of neither where there are none."""
-        if answers is None:
-            return self.absent[which].expand(models, -1)
-        return self.told(answers) if which else self._reader(answers)(answers)
+            parts.append(self.silent.expand(len(rms), -1) if told is None else self.told(told))
+        units = {name: state.expand(len(rms), -1, -1) for name, state in h.items()}
+        return Encoding(self._vector(parts, answers), units, stages)
 
     def _signal(self, plan: Plan, h: UnitStates, ready: list[Weights], rms: Tensor) -> Tensor | None:
         """Let all units know their signals; return those of the outputs, `(models, signals, outputs)`."""
@@ -240,15 +220,22 @@ class SweepNetwork(nn.Module):
             parts.append(torch.einsum("msw,sd->mdw", silu(stages), order).flatten(1) / stages.shape[1])
         return parts
 
-    def _vector(self, parts: list[Tensor]) -> Float[Tensor, "models latent"]:
-        """Fixed numbers, then learned ones; those have mean 0 and one deviation in every network."""
-        if not self.config.fixed:
-            return self.head(parts)
-        named = dict(zip(self._widths(), parts, strict=True))
-        learned = self.head(parts)
-        return torch.cat(
-            [self.likeness([named[n] for n in FIXED]), LEARNED_SHARE * layer_norm(learned, learned.shape[1:])], 1
-        )
+    def _vector(self, parts: list[Tensor], answers: Tensor | None) -> Float[Tensor, "models latent"]:
+        """Fixed numbers, learned ones, and those of the answers; the latter two of one deviation in every network."""
+        found, config = [self.head(parts)], self.config
+        if config.fixed:
+            named = dict(zip(self._widths(), parts, strict=True))
+            found = [self.likeness([named[n] for n in FIXED]), LEARNED_SHARE * layer_norm(found[0], found[0].shape[1:])]
+        if config.answers:
+            found.append(self._read(answers, len(parts[0])))
+        return torch.cat(found, 1)
+
+    def _read(self, answers: Tensor | None, models: int) -> Float[Tensor, "models numbers"]:
+        """Numbers of the answers to the probes, images or rows; 0 where there are none."""
+        if answers is None:
+            return self.stage.new_zeros(models, self.config.answers)
+        told = (self.images if answers.shape[1] == self.config.probes else self.rows)(answers)
+        return LEARNED_SHARE * layer_norm(told, told.shape[1:])
 
     def _widths(self) -> dict[str, int]:
         """Width of each part of the read-out."""
@@ -257,7 +244,6 @@ class SweepNetwork(nn.Module):
         widths |= {
             "axes": 2 * len(ROLES) * c.width,
             "order": c.depths * c.stage,
-            "answers": c.features * bool(c.probes),
             "signals": c.features * bool(c.signals),
         }
         return {name: width for name, width in widths.items() if width}

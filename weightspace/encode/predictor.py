@@ -83,7 +83,8 @@ class Predictor(nn.Module):
         self.classes = {name: list(names) for name, names in classes.items()}
         self.scales = {name: (float(mean), float(spread)) for name, (mean, spread) in scales.items()}
         self.fixed, latent = sizes.fixed, sizes.latent
-        self.heads = PropertyHeads(latent - self.fixed, self.classes, generator=generator)
+        numbers = latent - self.fixed - sizes.answers, sizes.answers
+        self.heads = PropertyHeads(numbers, self.classes, generator=generator)
         self.names = [name for name in self.heads.widths if name in self.classes or name in self.scales]
         self.register_buffer("margins", torch.full((len(self.names),), torch.inf))
         self.register_buffer("centre", torch.zeros(latent))
@@ -92,7 +93,7 @@ class Predictor(nn.Module):
 
     def forward(self, vector: Float[Tensor, "models latent"]) -> dict[str, Tensor]:
         """Return each property: numbers `(models,)` in their own unit, or probabilities `(models, names)`."""
-        told = {name: both[1] for name, both in self.heads(learned_numbers(vector, self.fixed)).items()}
+        told = {name: each[1::2].mean(0) for name, each in self.heads(learned_numbers(vector, self.fixed)).items()}
         found = {}
         for name in self.names:
             if name in self.classes:

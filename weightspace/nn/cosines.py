@@ -66,6 +66,27 @@ def depth_cosines(count: int, waves: int) -> Float[Tensor, "items waves"]:
     return torch.where(frequencies < count, torch.cos(math.pi * frequencies * places) * scale, 0.0)
 
 
+@lru_cache(maxsize=256)
+def grid_cosines(sizes: tuple[int, ...], waves: int) -> Float[Tensor, "items waves"]:
+    """Return products of `depth_cosines` over the dimensions of a grid, the first `waves` by rising frequency.
+
+    Columns are orthogonal with mean square 1; those that the grid has not are zeros.
+
+    Example:
+        >>> grid_cosines((1, 2, 2), 5).round().tolist()[0]
+        [1.0, 1.0, 1.0, 1.0, 0.0]
+    """
+    reach = [range(min(size, waves)) for size in sizes]
+    frequencies = sorted(product(*reach), key=lambda f: (math.hypot(*f), f))[:waves]
+    found = torch.zeros(math.prod(sizes), waves, dtype=torch.float64)
+    for i, frequency in enumerate(frequencies):
+        column = torch.ones(1, dtype=torch.float64)
+        for f, size in zip(frequency, sizes, strict=True):
+            column = (column[:, None] * depth_cosines(size, f + 1)[:, f]).flatten()
+        found[:, i] = column
+    return found
+
+
 @lru_cache(maxsize=1024)
 def index_codes(size: int, width: int) -> Float[Tensor, "units width"]:
     """Fixed sines and cosines of an index, for units whose order has a meaning."""

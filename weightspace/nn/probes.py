@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import dropout, silu
+from torch.nn.functional import dropout, layer_norm, silu
 
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
@@ -16,8 +16,8 @@ CLASSES = 16
 BANKS = {"image": (12, 12), "row": (64,)}
 """Cosines a dimension, for inputs with channels and pixels, and for rows of numbers or coordinates."""
 COLOURS, ROWS, LEAST, UNLIKELY = 3, 4, 1e-3, -8.0
-DROPPED = 0.2
-"""Share of what is read that training does without."""
+DROPPED, HIDDEN = 0.2, 256
+"""Share of what is read that training does without, and width of the layers that read it."""
 RANKS = (1, 3)
 """Dimensions that an input may have, without the batch."""
 
@@ -66,7 +66,7 @@ def _amplitudes(probes: int, channels: int, waves: tuple[int, ...], generator: G
 
 
 class ProbeReadout(nn.Module):
-    """Answers to the probes as features of a network and as states of its output units.
+    """Answers to the probes as numbers of a network.
 
     Answers are read twice: in shape, centred over the outputs and divided by their root mean square, network by
     network; and in size, as log-probabilities down to -8 (as `asinh` where there is one output, for which softmax says
@@ -74,26 +74,24 @@ class ProbeReadout(nn.Module):
 
     Args:
         probes: How many.
-        width: Of a unit's state.
-        features: Of a network.
+        numbers: Of a network.
         generator: Draws the parameters.
     """
 
-    def __init__(self, probes: int, width: int, features: int, *, generator: Generator) -> None:
+    def __init__(self, probes: int, numbers: int, *, generator: Generator) -> None:
         super().__init__()
-        self.unit = draw(2 * probes, width, generator=generator)
-        self.first = draw(2 * probes * CLASSES, 2 * features, generator=generator)
-        self.second = draw(2 * features, features, generator=generator)
+        self.first = draw(2 * probes * CLASSES, HIDDEN, generator=generator)
+        self.second = draw(HIDDEN, HIDDEN, generator=generator)
+        self.third = draw(HIDDEN, numbers, generator=generator)
 
-    def states(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models outputs width"]:
-        """Return what each output unit answers, as a state."""
-        return _read(answers).transpose(1, 2) @ self.unit
-
-    def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models features"]:
-        """Return features of the networks."""
+    def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models numbers"]:
+        """Return numbers of the networks."""
         codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
-        told = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
-        return silu(dropout(told, DROPPED, self.training) @ self.first) @ self.second
+        x = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
+        for matrix in (self.first, self.second):
+            x = dropout(x, DROPPED, self.training) @ matrix
+            x = silu(layer_norm(x, x.shape[1:]))
+        return x @ self.third
 
 
 def _read(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models twice_probes outputs"]:

@@ -23,7 +23,8 @@ LEARNED = SweepConfig(
     depths=4,
     probes=32,
     hidden=384,
-    fixed=128,
+    fixed=64,
+    answers=96,
 )
 """Sizes of a trained encoder: no fingerprint, signals, stages in their order, probes, layers in the read-out."""
 
@@ -101,8 +102,8 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
     given = content.pop("sizes", {})
     if not isinstance(given, dict):
         raise ConfigError(f"{source}: sizes: {given!r} is no mapping of sizes.")
-    sizes = _check_keys(given, SweepConfig, f"{source}: sizes")
-    content = _check_keys(content, TrainConfig, source)
+    sizes = check_keys(given, SweepConfig, f"{source}: sizes")
+    content = check_keys(content, TrainConfig, source)
     missing = {"name", "populations"} - set(content)
     if missing:
         raise ConfigError(f"{source}: {sorted(missing)} are missing.")
@@ -110,15 +111,23 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
     merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | sizes
-    if merged["fixed"] >= merged["latent"]:
+    fixed, answers = merged["fixed"], merged["answers"]
+    if fixed + answers >= merged["latent"]:
         raise ConfigError(
-            f"{source}: sizes: fixed: {merged['fixed']} leaves nothing to learn of a latent of {merged['latent']}."
+            f"{source}: sizes: fixed: {fixed} and answers: {answers} leave nothing to learn of the weights "
+            f"in a latent of {merged['latent']}."
         )
+    if bool(merged["probes"]) != bool(answers):
+        raise ConfigError(f"{source}: sizes: answers: {answers} numbers for {merged['probes']} probes; set both or 0.")
     return TrainConfig(**content | {"populations": tuple(names), "sizes": SweepConfig(**merged)})
 
 
-def _check_keys(content: Mapping[str, Any], kind: type, source: str) -> dict[str, Any]:
-    """Keys and values as they are, whole numbers as fractions where such are wanted."""
+def check_keys(content: Mapping[str, Any], kind: type, source: str) -> dict[str, Any]:
+    """Return keys and values as they are, whole numbers as fractions where such are wanted.
+
+    Raises:
+        ConfigError: A key is not a field of `kind`, or a value does not fit.
+    """
     known = {f.name: f for f in fields(kind)}
     for key, value in content.items():
         if key not in known:

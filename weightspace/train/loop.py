@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from weightspace.checkpoint.whole import replacing
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
 from weightspace.train.objective import Batch, EncoderObjective
-from weightspace.train.predict import validation_loss
+from weightspace.train.predict import validation_losses
 from weightspace.zoo.seeds import mix_seed
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -34,8 +35,7 @@ class EncoderTraining:
 
     Args:
         config: What to do.
-        corpus: On what; groups of one plan are drawn together, with a chance in proportion to the square root of their
-            size.
+        corpus: On what; groups of one plan are drawn together.
         device: Where.
     """
 
@@ -54,7 +54,7 @@ class EncoderTraining:
         for group in corpus.groups["train"]:
             together.setdefault(id(group.plan), []).append(group)
         self.together = list(together.values())
-        self.shares = torch.tensor([sum(map(len, groups)) ** 0.5 for groups in self.together])
+        self.shares = torch.tensor(draw_shares(self.together))
 
     def run(self, *, state: Path | None = None, save_every: float = 60.0, report: Report | None = None) -> None:
         """Train to the end and take the best state.
@@ -87,10 +87,20 @@ class EncoderTraining:
         every = max(1, self.config.steps // CHECKS)
         if self.step % every and self.step != self.config.steps:
             return
-        found = validation_loss(self.objective, self.corpus.groups["validation"])
+        found = self._validate()
         if found <= self.least:
             self.best = {name: value.clone() for name, value in self.objective.state_dict().items()}
             self.least = found
+
+    def _validate(self) -> float:
+        """Mean loss over populations of the validation part, of which each process looks at some groups."""
+        groups = self.corpus.groups["validation"]
+        names = sorted({group.population for group in groups})
+        found = validation_losses(self.objective, groups[self.rank :: self.world], names)
+        if self.world > 1:
+            dist.all_reduce(found)
+        each = (found[0] / found[1])[found[1] > 0]
+        return float(each.mean()) if len(each) else 0.0
 
     def advance(self) -> dict[str, float]:
         """Make one update; return the mean of each loss, read off only now and then to keep an accelerator busy."""
@@ -161,6 +171,20 @@ class EncoderTraining:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.least = state["best"], state["least"]
+
+
+def draw_shares(together: Sequence[Sequence[Group]]) -> list[float]:
+    """Return how often groups are drawn, in proportion.
+
+    A population counts as the square root of its size, however many architectures share it.
+
+    Args:
+        together: Groups that are drawn together.
+    """
+    sizes: dict[str, int] = {}
+    for group in chain.from_iterable(together):
+        sizes[group.population] = sizes.get(group.population, 0) + len(group)
+    return [sum(len(group) / sizes[group.population] ** 0.5 for group in groups) for groups in together]
 
 
 def schedule(step: int, config: TrainConfig) -> float:

@@ -115,10 +115,13 @@ class EncoderObjective(nn.Module):
         if config.views and batch.paired:
             noisy = _with_noise(plain, learned, config.noise, generator)
             other = self.encode(parts, noisy, run=False)
-            losses["views"] = config.views * contrast(
-                *(learned_numbers(x, config.sizes.fixed) for x in (vector, other))
-            )
+            losses["views"] = config.views * contrast(*(self._of_weights(x) for x in (vector, other)))
         return losses
+
+    def _of_weights(self, vector: Tensor) -> Tensor:
+        """Learned numbers of vectors that tell of the weights."""
+        sizes = self.config.sizes
+        return learned_numbers(vector[:, : sizes.latent - sizes.answers], sizes.fixed)
 
     def property_losses(
         self, parts: Sequence[Part], vector: Tensor, shuffled: Tensor | None = None
@@ -153,7 +156,7 @@ class EncoderObjective(nn.Module):
         mean, spread = torch.tensor([self.predictor.scales[name] for name, _, _ in asked]).T[:, :, None].to(asked[0][1])
         told, wanted = torch.stack([t[..., 0] for _, t, _ in asked], 1), torch.stack([w for _, _, w in asked])
         apart = (told * spread + mean - wanted.nan_to_num()) / self._units(parts, [name for name, _, _ in asked], told)
-        return F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none").sum(0)
+        return 2 * F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none").mean(0)
 
     def _units(self, parts: Sequence[Part], names: Sequence[str], like: Tensor) -> Float[Tensor, "numbers models"]:
         """Deviation of each number within the population of each network."""
@@ -208,9 +211,9 @@ def _of_parts(weights: Mapping[str, Tensor], parts: Sequence[Part]) -> list[dict
     return [{name: tensors[i] for name, tensors in split.items()} for i in range(len(counts))]
 
 
-def _class_losses(told: Float[Tensor, "two models names"], wanted: Tensor) -> Float[Tensor, " models"]:
+def _class_losses(told: Float[Tensor, "estimates models names"], wanted: Tensor) -> Float[Tensor, " models"]:
     truth = wanted.nan_to_num().long().expand(len(told), -1)
-    return F.cross_entropy(told.flatten(0, 1), truth.flatten(), reduction="none").view(truth.shape).sum(0) / 4
+    return F.cross_entropy(told.flatten(0, 1), truth.flatten(), reduction="none").view(truth.shape).mean(0) / 2
 
 
 def _mean_known(each: Float[Tensor, " models"], wanted: Tensor) -> Tensor:

@@ -43,19 +43,20 @@ def predict(objective: EncoderObjective, group: Group, *, run: bool) -> pd.DataF
 
 
 @torch.no_grad()
-def validation_loss(objective: EncoderObjective, groups: Sequence[Group]) -> float:
-    """Return the mean loss of the main property over groups, half of it with networks run on the probes.
+def validation_losses(objective: EncoderObjective, groups: Sequence[Group], populations: Sequence[str]) -> Tensor:
+    """Return the sum of the losses of the main property and how many were added, `(2, populations)`.
 
-    It is 0 where no group has one: then every state is as good as the one before.
+    Half of them are of networks run on the probes. Groups without a main property add nothing.
     """
     objective.eval()
-    found = list[Tensor]()
+    found = torch.zeros(2, len(populations), device=objective.predictor.margins.device)
     for group in groups:
         parts = [(group, _places(group, 0, MOST))]
         for run in (True, False):
             losses = objective.property_losses(parts, objective.encode(parts, stacked(parts), run=run))
-            found += [losses[name] for name in MAIN if name in losses][:1]
-    return float(torch.stack(found).mean()) if found else 0.0
+            for name in [name for name in MAIN if name in losses][:1]:
+                found[:, populations.index(group.population)] += torch.stack([losses[name], found.new_ones(())])
+    return found
 
 
 def _places(group: Group, start: int, most: int) -> Tensor:

@@ -66,6 +66,8 @@ class Site:
         device: `cpu` or `cuda`.
         save_every: Seconds of training that a kill may cost.
         deterministic: Whether an accelerator must give the same bytes each time, as a CPU does anyway; slower.
+        share: `(i, n)`: every n-th group of networks from the i-th on, so that n processes with a folder each build
+            one population between them, for `merge_populations` to bring together.
         progress: Called a few times a second.
     """
 
@@ -74,6 +76,7 @@ class Site:
     device: str = "cpu"
     save_every: float = 30.0
     deterministic: bool = False
+    share: tuple[int, int] = (0, 1)
     progress: Callable[[Progress], None] | None = None
 
     @property

@@ -31,25 +31,29 @@ def group_key(recipe: Recipe, run: Run) -> str:
     return json.dumps([run["dataset"], run["train_fraction"], run["dropout"] > 0, options])
 
 
-def plan_jobs(recipe: Recipe) -> list[list[Group]]:
+def plan_jobs(recipe: Recipe, share: tuple[int, int] = (0, 1)) -> list[list[Group]]:
     """Return jobs of at most `recipe.stack` runs, each a list of groups that train one after the other.
 
     Groups are those of equal `group_key`, cut at `recipe.stack`; small ones share a job, and so a shard.
+
+    Args:
+        recipe: Of the population.
+        share: `(i, n)`: only every n-th group from the i-th on.
     """
     groups: dict[str, Group] = {}
     for number in range(recipe.runs):
         run = recipe.draw_run(number)
         groups.setdefault(group_key(recipe, run), []).append(run)
+    size = recipe.stack
+    cut = [groups[key][i : i + size] for key in sorted(groups) for i in range(0, len(groups[key]), size)]
     jobs: list[list[Group]] = []
     room = 0
-    for key in sorted(groups):
-        for start in range(0, len(groups[key]), recipe.stack):
-            group = groups[key][start : start + recipe.stack]
-            if len(group) > room:
-                jobs.append([])
-                room = recipe.stack
-            jobs[-1].append(group)
-            room -= len(group)
+    for group in cut[share[0] :: share[1]]:
+        if len(group) > room:
+            jobs.append([])
+            room = size
+        jobs[-1].append(group)
+        room -= len(group)
     return jobs
 
 

@@ -28,7 +28,7 @@ def populate(recipe: Recipe, site: Site) -> Population:
         DataError: A dataset is missing or wrong.
         ZooError: The folder holds another recipe's population, or the disk is full.
     """
-    jobs = plan_jobs(recipe)
+    jobs = plan_jobs(recipe, site.share)
     check_fit(recipe, jobs, site.data_dir)
     _claim(recipe, site)
     begun = (site.folder / MANIFEST).exists()
