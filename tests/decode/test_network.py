@@ -65,7 +65,7 @@ def test_decoded_networks_run(family, options):
 
 
 def test_units_of_one_axis_are_told_apart():
-    target = Target.of(trace_graph(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), (torch.zeros(2, 3),)))
+    target = Target.of(trace_graph(nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 2)), (torch.zeros(2, 9),)))
     weight = network()(latents(1), target)["0.weight"][0]
     alike = torch.corrcoef(weight) - torch.eye(8)
     assert alike.abs().max() < 0.999

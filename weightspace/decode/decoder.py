@@ -18,7 +18,6 @@ from weightspace.decode.target import Target
 from weightspace.encode.answers import input_shape
 from weightspace.errors import DecoderError
 from weightspace.graph.axes import ParameterGraph
-from weightspace.graph.trace import trace_program
 from weightspace.graph.trace.literals import Literals
 from weightspace.graph.trace.program import Program
 
@@ -134,9 +133,7 @@ class Decoder:
         z = self._latents(vectors)
         if isinstance(architecture, Program):
             self.check_architecture(architecture)
-            target = Target.of(trace_program(architecture))
-        else:
-            target = Target.of(architecture)
+        target = Target.of(architecture)
         parts = [self.network(part, target) for part in z.split(TOGETHER)]
         found = {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
         lost = [name for name, weight in found.items() if not weight.isfinite().all()]

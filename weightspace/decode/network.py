@@ -1,13 +1,15 @@
 """A latent vector and a graph without weights in, the weights of a network out.
 
-vector -> modulation; plan -> unit states (role, index, place in the depth) -> block by block W[o, it] = U(o) V(i, t)
+vector -> trunk -> a curve of states along each axis, and modulation of all of them
+plan   -> unit states (role, index, place in the depth; the curve at that index)
+block by block: W[o, it] = U(o) V(i, t)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log2, prod
+from math import prod
 from typing import final
 
 import torch
@@ -15,19 +17,21 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
-from weightspace.decode.target import Target
-from weightspace.encode.plan import Edge, PlanStage
+from weightspace.decode.target import CODES, SIZES, Target
+from weightspace.encode.plan import Edge
 from weightspace.encode.sides import SLOT_CHANNELS, Side
 from weightspace.encode.states import ROLES, joined
 from weightspace.nn.constants import on
-from weightspace.nn.cosines import depth_cosines, tap_cosines
+from weightspace.nn.cosines import tap_cosines
 from weightspace.nn.names import WordTable
 from weightspace.nn.seeded import draw
 
-CODES, DEPTHS, SIZES, TAPS = 64, 8, 4, 12
-"""Numbers that tell a unit's index, a stage's place, a block's sizes, a tap."""
+DEPTHS, TAPS = 8, 12
+"""Numbers that tell a stage's place, a tap."""
 MEASURED = {"running mean": 0.0, "running variance": 1.0}
 """Blocks that are measured on data, not decoded, and what they hold until then."""
+FARTHEST = 6.0
+"""Deviations that a number of a vector counts as, at most."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,20 @@ class DecoderConfig:
 
     Args:
         latent: Width of the vectors that are decoded.
+        trunk: Of what a vector goes through first.
+        stories: Layers of the trunk.
         width: Of a unit's state.
+        waves: Cosines along an axis whose amplitudes a vector sets; at most `CODES`.
         rank: Of every weight matrix, at most.
         layers: That a unit's state goes through.
         words: Rows of the tables of layer kinds and operations.
     """
 
     latent: int = 256
+    trunk: int = 512
+    stories: int = 2
     width: int = 256
+    waves: int = 32
     rank: int = 64
     layers: int = 3
     words: int = 64
@@ -63,27 +73,37 @@ class DecoderNetwork(nn.Module):
 
     def __init__(self, config: DecoderConfig, *, generator: Generator) -> None:
         super().__init__()
-        self.config, width = config, config.width
+        self.config, width, trunk = config, config.width, config.trunk
         self.register_buffer("mean", torch.zeros(config.latent))
         self.register_buffer("spread", torch.ones(config.latent))
-        self.roles = draw(len(ROLES), width, generator=generator, scale=1.0)
-        self.codes = draw(CODES, width, generator=generator, scale=CODES**-0.5)
-        self.depths = draw(2, DEPTHS, width, generator=generator, scale=0.5)
+
+        def matrix(*shape: int, scale: float | None = None) -> nn.Parameter:
+            return draw(*shape, generator=generator, scale=scale)
+
+        self.entry = matrix(config.latent, trunk)
+        self.rise = matrix(config.stories, trunk, trunk)
+        self.fall = matrix(config.stories, trunk, trunk)
+        self.vector = matrix(trunk, width)
+        self.curve = matrix(trunk, width)
+        self.amplitudes = matrix(width, config.waves * width)
+        self.roles = matrix(len(ROLES), width, scale=1.0)
+        self.codes = matrix(2 * CODES, width, scale=CODES**-0.5)
+        self.depths = matrix(2 * DEPTHS, width, scale=0.5)
+        self.counts = matrix(1, width, scale=0.5)
         self.kinds, self.operations = (WordTable(config.words, width, generator=generator) for _ in range(2))
-        self.sizes = draw(SIZES, width, generator=generator, scale=0.1)
-        self.vector = draw(config.latent, width, generator=generator, scale=1.0)
-        self.shift = draw(config.layers, width, width, generator=generator)
-        self.gain = draw(config.layers, width, width, generator=generator)
-        self.first = draw(config.layers, width, width, generator=generator)
-        self.second = draw(config.layers, width, width, generator=generator)
-        self.sides = draw(3, width, width, generator=generator)
-        self.about = draw(3, width, width, generator=generator)
-        self.slots = draw(SLOT_CHANNELS, width, generator=generator, scale=0.5)
-        self.taps = draw(TAPS, width, generator=generator, scale=0.5)
-        self.rows = draw(width, config.rank, generator=generator)
-        self.columns = draw(width, config.rank, generator=generator)
-        self.own = draw(width, 1, generator=generator)
-        self.level = draw(width, 1, generator=generator)
+        self.sizes = matrix(SIZES, width, scale=0.1)
+        self.shift = matrix(config.layers, width, width)
+        self.gain = matrix(config.layers, width, width)
+        self.first = matrix(config.layers, width, width)
+        self.second = matrix(config.layers, width, width)
+        self.sides = matrix(3, width, width)
+        self.about = matrix(3, width, width)
+        self.slots = matrix(SLOT_CHANNELS, width, scale=0.5)
+        self.taps = matrix(TAPS, width, scale=0.5)
+        self.rows = matrix(width, config.rank)
+        self.columns = matrix(width, config.rank)
+        self.own = matrix(width, 1)
+        self.level = matrix(width, 1)
 
     def standardise(self, mean: Tensor, spread: Tensor) -> None:
         """Set what vectors are centred by and divided by, `(latent,)` each; numbers that hardly vary are left small."""
@@ -92,68 +112,82 @@ class DecoderNetwork(nn.Module):
 
     def forward(self, vectors: Float[Tensor, "models latent"], target: Target) -> dict[str, Tensor]:
         """Return the weights of a network for each vector, `(models, *stored shape)` by tensor name."""
-        z = ((vectors - self.mean) / self.spread) @ self.vector / self.config.latent**0.5
-        states = self._states(z, target)
-        found, count = {}, len(target.plan.stages)
-        for number, stage in enumerate(target.plan.stages):
-            about = self._about(z, stage, number / max(1, count - 1))
-            for i, edge in enumerate(stage.edges):
-                matrix = self._block(states, edge, about[:, i])
-                found[edge.tensor] = target.stored(edge, matrix)
-        return found
+        h = ((vectors - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST) @ self.entry
+        for rise, fall in zip(self.rise, self.fall, strict=True):
+            h = h + silu(_even(h) @ rise) @ fall
+        h = _even(h)
+        z = h @ self.vector
+        states = self._states(h, z, target)
+        about = self._about(z, target)
+        told = [(a @ b).unsqueeze(2) for a, b in zip((about,) * 3, self.about, strict=True)]
+        level = (0.2 / self.config.width**0.5 * about @ self.level).exp()[..., None]
+        return {
+            edge.tensor: target.stored(edge, self._block(states, edge, [t[:, i] for t in told], level[:, i]))
+            for i, edge in enumerate(target.plan.edges)
+        }
 
-    def _states(self, z: Tensor, target: Target) -> dict[str, Tensor]:
-        """States of all units, `(models, units, width)`."""
-        states = {}
-        for name, axis in target.plan.axes.items():
-            code = 2 * on(depth_cosines(target.plan.counts[name], CODES), z) @ self.codes
-            place = self._place(target.places[name], z)
-            h = (0.5 * self.roles[ROLES.index(axis.role)] + code + 0.5 * place).expand(len(z), -1, -1)
-            for shift, gain, first, second in zip(self.shift, self.gain, self.first, self.second, strict=True):
-                inner = layer_norm(h, h.shape[2:]) @ first
-                h = h + silu(inner * (1 + (z @ gain)[:, None]) + (z @ shift)[:, None]) @ second
-            states[name] = layer_norm(h, h.shape[2:])
-        return states
+    def _states(self, h: Tensor, z: Tensor, target: Target) -> list[dict[str, Tensor]]:
+        """What units say as rows, as columns and alone, `(models, units, width)` by axis."""
+        axes = on(target.axis_roles, z) @ self.roles + on(target.axis_sizes, z) @ self.counts
+        axes = 0.5 * (axes + self._place(target.axis_places, z))
+        curves = silu((h @ self.curve)[:, None] + axes) @ self.amplitudes
+        curves = curves.unflatten(2, (self.config.waves, -1)) / self.config.waves**0.5
+        codes = 2 * on(target.unit_codes, z) @ self.codes
+        parts = []
+        for i, (name, span) in enumerate(target.spans.items()):
+            waves = on(target.codes[name], z)[:, : self.config.waves]
+            parts.append(codes[span] + axes[i] + waves @ curves[:, i])
+        h = torch.cat(parts, 1)
+        for shift, gain, first, second in zip(self.shift, self.gain, self.first, self.second, strict=True):
+            inner = _even(h) @ first
+            h = h + silu(inner * (1 + (z @ gain)[:, None]) + (z @ shift)[:, None]) @ second
+        h = _even(h)
+        return [{name: said[:, span] for name, span in target.spans.items()} for said in (h @ s for s in self.sides)]
 
-    def _place(self, place: float, like: Tensor) -> Float[Tensor, " width"]:
-        """Code of a place in the depth, 0 to 1."""
-        turns = torch.pi * place * torch.arange(DEPTHS, dtype=like.dtype, device=like.device)
-        return turns.cos() @ self.depths[0] + turns.sin() @ self.depths[1]
+    def _place(self, places: Float[Tensor, " items"], like: Tensor) -> Float[Tensor, "items width"]:
+        """Codes of places in the depth, 0 to 1."""
+        turns = torch.pi * on(places, like)[:, None] * torch.arange(DEPTHS, dtype=like.dtype, device=like.device)
+        return torch.cat([turns.cos(), turns.sin()], 1) @ self.depths
 
-    def _about(self, z: Tensor, stage: PlanStage, place: float) -> Float[Tensor, "models blocks width"]:
-        """What is known of each block of a stage."""
-        kinds = self.kinds(tuple((edge.kind,) for edge in stage.edges))
-        sizes = [[log2(n) / 4 for n in (*edge.sizes, prod(edge.sizes))] for edge in stage.edges]
-        said = kinds + self.operations((stage.ops,)) + z.new_tensor(sizes) @ self.sizes + self._place(place, z)
-        return said + z[:, None]
+    def _about(self, z: Tensor, target: Target) -> Float[Tensor, "models blocks width"]:
+        """What is known of each block."""
+        kinds, operations = target.edge_words
+        said = self.kinds(kinds) + self.operations(operations) + on(target.edge_sizes, z) @ self.sizes
+        return said + self._place(target.edge_places, z) + z[:, None]
 
-    def _block(self, states: Mapping[str, Tensor], edge: Edge, about: Tensor) -> Tensor:
+    def _block(
+        self, states: list[dict[str, Tensor]], edge: Edge, about: list[Tensor], level: Float[Tensor, "models one one"]
+    ) -> Tensor:
         """One block as `(models, outs, ins, taps)`."""
         if edge.kind in MEASURED:
-            return about.new_full((len(about), *edge.sizes), MEASURED[edge.kind])
-        level = (0.1 / about.shape[1] ** 0.5 * about @ self.level).exp()[:, :, None]
+            return level.new_full((len(level), *edge.sizes), MEASURED[edge.kind])
         if edge.target is None or edge.source is None:
-            told = self._told(states, edge.target or edge.source, 2, about) + self._taps(edge, about)
+            told = self._told(states[2], edge.target or edge.source, about[2]) + self._taps(edge, level)
             value = (edge.kind == "norm scale") + 0.1 * level[..., None] * (silu(told) @ self.own)
-            return value.expand(-1, prod(edge.sizes) // value.shape[2], -1, -1).reshape(len(about), *edge.sizes)
-        rows = _spread(silu(self._told(states, edge.target, 0, about)[:, :, 0]) @ self.rows)
-        columns = silu(self._told(states, edge.source, 1, about) + self._taps(edge, about)) @ self.columns
+            return value.expand(-1, prod(edge.sizes) // value.shape[2], -1, -1).reshape(len(level), *edge.sizes)
+        rows = _spread(silu(self._told(states[0], edge.target, about[0])[:, :, 0]) @ self.rows)
+        columns = silu(self._told(states[1], edge.source, about[1]) + self._taps(edge, level)) @ self.columns
         taps = columns.shape[2]
         columns = _spread(columns.flatten(1, 2)).unflatten(1, (-1, taps))
         scale = level[..., None] * (2 / (edge.sizes[1] * taps * self.config.rank)) ** 0.5
         return scale * _product(rows, columns, edge)
 
-    def _told(self, states: Mapping[str, Tensor], side: Side | None, which: int, about: Tensor) -> Tensor:
+    def _told(self, said: Mapping[str, Tensor], side: Side | None, about: Float[Tensor, "models one width"]) -> Tensor:
         """What the positions of a side say, `(models, positions, 1, width)`; one position where there is no side."""
-        said = (about @ self.about[which])[:, None]
         if side is None:
-            return said[:, :, None]
-        units = joined([states[name] for name in side.axes]) @ self.sides[which]
-        told = side.at_positions(units, units.new_zeros(1, units.shape[2])) + on(side.slots, units) @ self.slots
-        return (told + said)[:, :, None]
+            return about[:, :, None]
+        units = joined([said[name] for name in side.axes])
+        told = side.at_positions(units, units.new_zeros(1, units.shape[2]))
+        if not side.plain:
+            told = told + on(side.slots, units) @ self.slots
+        return (told + about)[:, :, None]
 
     def _taps(self, edge: Edge, like: Tensor) -> Float[Tensor, "taps width"]:
         return on(tap_cosines(edge.kernel, TAPS), like) @ self.taps
+
+
+def _even(x: Tensor) -> Tensor:
+    return layer_norm(x, x.shape[-1:])
 
 
 def _product(rows: Tensor, columns: Tensor, edge: Edge) -> Float[Tensor, "models outs ins taps"]:

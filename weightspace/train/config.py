@@ -21,10 +21,10 @@ LEARNED = SweepConfig(
     latent=256,
     signals=32,
     depths=4,
-    probes=32,
+    probes=40,
     hidden=384,
-    fixed=64,
-    answers=96,
+    fixed=48,
+    answers=144,
 )
 """Sizes of a trained encoder: no fingerprint, signals, stages in their order, probes, layers in the read-out."""
 
@@ -49,7 +49,7 @@ class TrainConfig:
         shuffled: Share of networks whose tensors have their entries shuffled; of those nothing is learned but that they
             are, and how they answer.
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
-        drop: Share of the vector's numbers that the read-outs do without.
+        drop: Share of the vector's numbers that the read-outs of properties do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
         views: Weight of the loss of telling two views of one network from other networks.
         paired: Share of groups of which there are two views; encoding them twice costs as much as all the rest.
@@ -71,10 +71,10 @@ class TrainConfig:
     shuffled: float = 0.1
     noise: float = 0.1
     drop: float = 0.2
-    behaviour: float = 0.3
+    behaviour: float = 1.0
     views: float = 0.2
     paired: float = 0.25
-    inputs: int = 64
+    inputs: int = 256
 
 
 def read_config(path: str | Path) -> TrainConfig:

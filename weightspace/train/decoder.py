@@ -2,61 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import cos, pi
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from weightspace.decode.network import DecoderNetwork
-from weightspace.decode.target import Target
 from weightspace.execute.stack import run_stacked
-from weightspace.train.objective import single
+from weightspace.train.into import Into, Menu
+from weightspace.zoo.seeds import mix_seed
 
 MOST = 20.0
 """Divergence of one answer, at most: a network that was never trained may be sure of anything."""
+SHARP = 4.0
+"""Root mean square that logits are brought to before they are compared, so that unsure networks count as sure ones."""
+WARMUP, OWN, KEPT = 100, 0.5, 0.999
+"""Updates until the learning rate is at its highest; share of those into a network's own architecture; what the average
+of all parameters keeps of itself in one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Networks of one architecture with their latents.
+    """Networks of one architecture with their latents, and what they answer.
 
     Args:
         vectors: `(models, latent)`.
-        target: Their architecture.
-        module: Runs them.
-        weights: `(models, ...)` by tensor name.
+        answers: Logits `(models, inputs, classes)`; half precision will do.
+        inputs: What they answered, `(inputs, ...)`.
+        own: Their architecture.
+        menu: What they are decoded into beside it.
     """
 
     vectors: Tensor
-    target: Target
-    module: nn.Module
-    weights: Mapping[str, Tensor]
+    answers: Tensor
+    inputs: Tensor
+    own: Into
+    menu: Menu
 
     def __len__(self) -> int:
         return len(self.vectors)
 
-    @torch.no_grad()
-    def answer(self, inputs: Tensor, places: Tensor | slice = slice(None)) -> Tensor:
-        """Return logits `(models, inputs, classes)` of some of the networks, in single precision."""
-        return run_stacked(self.module, {name: single(t[places]) for name, t in self.weights.items()}, inputs)
+    @cached_property
+    def telling(self) -> Tensor:
+        """How often each network is drawn, `(models,)`: seldom where it answers all inputs alike."""
+        classes = self.answers.argmax(2)
+        commonest = F.one_hot(classes, self.answers.shape[2]).sum(1).amax(1) / classes.shape[1]
+        return 1.1 - commonest.cpu().float()
 
 
 def behaviour_loss(answers: Tensor, wanted: Tensor) -> Tensor:
-    """Divergence of the answers, and squared error of logits centred over classes and scaled network by network.
+    """How unlike answers are, as probabilities and whatever their scale.
+
+    Divergence of the probabilities, the same of logits that are scaled so that those wanted are of root mean square
+    `SHARP`, and squared error of logits that are centred over classes and scaled network by network.
 
     Args:
         answers: Of decoded networks, `(models, inputs, classes)`.
         wanted: Of the encoded ones.
     """
+    ours, theirs = (x - x.mean(2, keepdim=True) for x in (answers, wanted))
+    mine, size = (x.square().mean((1, 2), keepdim=True).sqrt() + 1e-3 for x in (ours, theirs))
+    found = 0.5 * _divergence(ours, theirs) + _divergence(SHARP * ours / size, SHARP * theirs / size)
+    return found + 0.5 * F.mse_loss(ours / mine, theirs / size)
+
+
+def _divergence(answers: Tensor, wanted: Tensor) -> Tensor:
     each = F.kl_div(answers.log_softmax(2), wanted.log_softmax(2), log_target=True, reduction="none").sum(2)
-    return each.clamp_max(MOST).mean() + F.mse_loss(_shape(answers), _shape(wanted))
-
-
-def _shape(logits: Tensor) -> Tensor:
-    centred = logits - logits.mean(2, keepdim=True)
-    return centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + 1e-3)
+    return each.clamp_max(MOST).mean()
 
 
 class DecoderTraining:
@@ -64,51 +82,73 @@ class DecoderTraining:
 
     Args:
         network: It.
-        groups: What is decoded; each into its own architecture, or into that of another group half of the time.
-        inputs: Of the networks, to draw from, `(inputs, ...)`.
-        learning_rate: At its highest, after a rise over 50 updates; the caller lowers it by `progress`.
+        groups: What is decoded; half of the time into its own architecture, else into one of its menu.
+        learning_rate: At its highest, after a rise over 100 updates; a cosine brings it down by `progress`.
         seed: Of what is drawn.
     """
 
     def __init__(
-        self,
-        network: DecoderNetwork,
-        groups: Sequence[Encoded],
-        inputs: Tensor,
-        *,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
+        self, network: DecoderNetwork, groups: Sequence[Encoded], *, learning_rate: float = 1e-3, seed: int = 0
     ) -> None:
-        self.network, self.groups, self.inputs, self.rate = network, list(groups), inputs, learning_rate
-        self.draw = Generator().manual_seed(seed)
+        self.network, self.groups, self.rate, self.seed, self.step = network, list(groups), learning_rate, seed, 0
         self.shares = torch.tensor([len(group) ** 0.5 for group in groups])
-        self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01)
-        self.step = 0
         everything = torch.cat([group.vectors for group in groups])
         network.standardise(everything.mean(0), everything.std(0))
+        fused = groups[0].vectors.device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01, fused=fused)
+        self.average = copy.deepcopy(network).requires_grad_(False)
 
-    def advance(self, progress: float, *, networks: int = 32, images: int = 64) -> float:
-        """Make one update and return its loss.
+    def advance(self, progress: float, *, networks: int = 32, images: int = 64) -> Tensor:
+        """Make one update and return its loss, left where it was computed.
 
         Args:
             progress: Share of the training that is over; the learning rate falls to nothing with it.
-            networks: Decoded at once.
+            networks: Decoded at once; fewer where they are large.
             images: They answer.
         """
+        rate = self.rate * min(1.0, (self.step + 1) / WARMUP) * (1 + cos(pi * min(progress, 1.0))) / 2
         for kind in self.optimizer.param_groups:
-            kind["lr"] = self.rate * min(1.0, (self.step + 1) / 50) * (1 - progress)
-        group, other = (
-            self.groups[i] for i in torch.multinomial(self.shares, 2, replacement=True, generator=self.draw)
-        )
-        into = other if torch.rand((), generator=self.draw) < 0.5 else group
-        device = self.inputs.device
-        places = torch.randperm(len(group), generator=self.draw)[:networks].to(device)
-        shown = self.inputs[torch.randint(len(self.inputs), (images,), generator=self.draw).to(device)]
-        decoded = self.network(group.vectors[places], into.target)
-        loss = behaviour_loss(run_stacked(into.module, decoded, shown), group.answer(shown, places))
+            kind["lr"] = rate
+        draw = Generator().manual_seed(mix_seed(self.seed, "decoder", self.step))
+        group = self.groups[int(torch.multinomial(self.shares, 1, generator=draw))]
+        own = torch.rand((), generator=draw) < OWN
+        loss = self._loss(group, group.own if own else group.menu.draw(draw), (networks, images), draw)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        return float(loss.detach())
+        behind = max(1 - KEPT, 10 / (9 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), behind)
+        return loss.detach()
+
+    def _loss(self, group: Encoded, into: Into, wanted: tuple[int, int], draw: Generator) -> Tensor:
+        networks, images = wanted
+        count = min(len(group), max(1, round(networks * into.together)))
+        device = group.vectors.device
+        places = torch.multinomial(group.telling, count, generator=draw).to(device, non_blocking=True)
+        shown = torch.randint(len(group.inputs), (images,), generator=draw).to(device, non_blocking=True)
+        decoded = self.network(group.vectors[places], into.target)
+        answers = run_lightly(into.module, decoded, group.inputs[shown])
+        return behaviour_loss(answers, group.answers[places[:, None], shown].float())
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that a stopped training needs."""
+        parts: dict[str, Any] = {"network": self.network, "average": self.average, "optimizer": self.optimizer}
+        return {"step": self.step} | {name: part.state_dict() for name, part in parts.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.step = state["step"]
+        for name, part in (("network", self.network), ("average", self.average), ("optimizer", self.optimizer)):
+            part.load_state_dict(state[name])
+
+
+def run_lightly(module: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    """Return answers in single precision; accelerators run in bfloat16."""
+    if inputs.device.type != "cpu":
+        weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
+        inputs = inputs.bfloat16()
+    return run_stacked(module, weights, inputs).float()

@@ -66,9 +66,10 @@ def _family(text: str, name: str, rest: str, signature: Signature | None) -> Pro
     except yaml.YAMLError:
         raise ArchitectureError(f"{text!r}: options are key=value, comma between, such as {EXAMPLE}.") from None
     given = {key: options.pop(key) for key in ("inputs", "classes") if key in options}
+    known = [*FAMILIES[name].options, *FAMILIES[name].unsampled]
     for key, value in options.items():
-        if key not in FAMILIES[name].options or not ARCHITECTURE[key].allows(value):
-            wanted = {known: str(ARCHITECTURE[known]) for known in FAMILIES[name].options}
+        if key not in known or not ARCHITECTURE[key].allows(value):
+            wanted = {option: str(ARCHITECTURE[option]) for option in known}
             raise ArchitectureError(f"{text!r}: {key}={value} does not fit; {name} takes {wanted}.")
     try:
         inputs = tuple(map(int, str(given["inputs"]).split("x"))) if "inputs" in given else None

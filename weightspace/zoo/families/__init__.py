@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -29,15 +29,17 @@ class Family:
         build: Takes a `Signature` and the choices named by `options`.
         options: Names of the choices and their default values.
         data: What it learns from: `images`, `rows`, `text`, `image` (one image a network) or `control`.
+        unsampled: Choices that recipes leave as they are.
     """
 
     build: Callable[..., nn.Module]
     data: str
     options: Mapping[str, Any]
+    unsampled: Mapping[str, Any] = field(default_factory=dict)
 
 
 FAMILIES = {
-    "smallcnn": Family(SmallCNN, "images", {"width": 16, "activation": "relu"}),
+    "smallcnn": Family(SmallCNN, "images", {"width": 16, "activation": "relu"}, {"depth": 3}),
     "wildpark": Family(
         WildPark, "images", {"depth": 3, "channels": (8,), "kernels": (3,), "activations": ("relu",), "skips": (-1,)}
     ),

@@ -14,18 +14,29 @@ from weightspace.zoo.families.signature import Signature
 class SmallCNN(nn.Module):
     """Three 3x3 convolutions of stride 2 without padding, global average pool, dense layer.
 
-    With width 16, one input channel and 10 classes it has 4,970 weights.
+    With width 16, one input channel and 10 classes it has 4,970 weights. Convolutions beyond the third keep the size.
 
     Source: Unterthiner et al. (2020), "Predicting neural network accuracy from weights", section 3.
     """
 
-    def __init__(self, signature: Signature, *, width: int = 16, activation: str = "relu", dropout: bool = False):
+    def __init__(
+        self,
+        signature: Signature,
+        *,
+        width: int = 16,
+        depth: int = 3,
+        activation: str = "relu",
+        dropout: bool = False,
+    ):
         super().__init__()
         channels, *size = signature.inputs
         if len(size) != 2 or min(size) < 15:
             raise ValueError(f"it takes images of at least 15 x 15 pixels, not {signature.inputs}")
-        widths = (channels, width, width, width)
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2) for a, b in pairwise(widths))
+        if depth < 3:
+            raise ValueError(f"it has at least 3 convolutions, not {depth}")
+        ways = [{"stride": 2}] * 3 + [{"padding": 1}] * (depth - 3)
+        pairs = pairwise((channels, *[width] * depth))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, **way) for (a, b), way in zip(pairs, ways, strict=True))
         self.activation = make_activation(activation)
         self.dropout = Dropout() if dropout else nn.Identity()
         self.head = nn.Linear(width, signature.outputs)
