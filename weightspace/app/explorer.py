@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+import pyarrow as pa
 
 from weightspace.app.sources import RowSources
 from weightspace.errors import ExplorerError
@@ -111,7 +112,7 @@ class Explorer:
         rows, distances = self.near.find(vector[None], count, apart=np.array([apart]))
         columns = [c for c in ("id", *TELLING) if c in self.table.columns]
         found = [int(row) for row in rows[0] if row >= 0]
-        told = self.table.data.select(columns).take(found).to_pylist()
+        told = self.table.data.select(columns).take(pa.array(found, pa.int64())).to_pylist()
         return [
             {"row": row, "distance": float(d), **plain(dict(about))}
             for row, d, about in zip(found, distances[0], told, strict=False)

@@ -53,7 +53,8 @@ def first_filters(
     """Return the weights between a network's inputs and its first units.
 
     Convolutions: a picture of the taps, grey for one input channel and in colour for three, the mean of them for
-    others. Layers that read flattened pictures: the weights of each unit as that picture. All else is one matrix.
+    others. Layers that read flattened pictures: the weights of each unit as that picture. All else is one matrix, its
+    longer side across.
 
     Args:
         tensors: By name.
@@ -106,7 +107,8 @@ def _pictures(
         return (shaped[:, 0], "grey", 1) if inputs[0] == 1 else (shaped.transpose(0, 2, 3, 1), "colour", 1)
     if not taps and side > 2 and side * side == read:
         return flat.reshape(units, side, side), "grey", 1
-    return flat[None, :256, :256], "matrix", 1
+    across = flat if flat.shape[1] >= units else flat.T
+    return across[None, :256, :256], "matrix", 1
 
 
 def _step(side: int) -> int:

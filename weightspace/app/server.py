@@ -155,16 +155,18 @@ class Service:
         """Where a checkpoint lands that is the body of the request."""
         name, most = checked_name(request.query_params.get("name", "")), self.explorer.settings.most_bytes
         told = request.headers.get("content-length", "")
-        if told.isdecimal() and int(told) > most:
-            return _too_large(name, most)
+        size, large = 0, told.isdecimal() and int(told) > most
         with held_file(name) as path:
-            size = 0
             with path.open("wb") as file:
                 async for piece in request.stream():
                     size += len(piece)
-                    if size > most:
-                        return _too_large(name, most)
-                    file.write(piece)
+                    large = large or size > most
+                    if size > 2 * most:
+                        break
+                    if not large:  # what is too large is read on for a while, so that its sender hears why
+                        file.write(piece)
+            if large:
+                return _too_large(name, most)
             return JSONResponse(await run_in_threadpool(self._look_at, path, name))
 
     def _look_at(self, path: Path, name: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ export class MapBridge {
       held = event.shiftKey || this.map.lasso ? null : this.hit(at(event));
       if (!held) return;
       hold(event);
+      this.map.hover(-1, 0, 0);
       over.setPointerCapture(event.pointerId);
       over.focus();
       held.from = at(event);

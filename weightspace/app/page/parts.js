@@ -59,7 +59,7 @@ export function answerStrip(behaviour, examples) {
 
 export function filterSection(filters, room) {
   if (filters.error) return section("First filters", trouble(filters.error));
-  const shown = filters.kind === "matrix" ? `all ${number(filters.units)} units` : filters.shown < filters.units ? `${filters.shown} of ${number(filters.units)} units` : `${filters.units} units`;
+  const shown = filters.kind === "matrix" ? `${number(filters.units)} units as one matrix` : filters.shown < filters.units ? `${filters.shown} of ${number(filters.units)} units` : `${filters.units} units`;
   const mean = filters.averaged > 1 ? `, mean over ${filters.averaged} inputs` : "";
   const key = filters.kind === "colour" ? "" : make("span", { className: "key" }, make("i", { className: "low" }), `-${number(filters.largest)}`,
     make("i", { className: "high" }), number(filters.largest));

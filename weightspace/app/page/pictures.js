@@ -1,5 +1,6 @@
 // Filters and test inputs as pixels; colours come from the theme.
 const GAP = 2;
+const FLAT = 14; // pixels that a flat picture is high at least
 
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
@@ -16,13 +17,14 @@ function diverging(low, middle, high) {
   };
 }
 
-// A canvas of equal pictures in rows. pixel(picture, place) gives red, green and blue.
-function sheet({ count, width, height, columns, room, pixel }) {
-  const scale = Math.max(1, Math.floor((room - (columns - 1) * GAP) / (columns * width)));
+// A canvas of equal pictures in rows, none higher than `most`. pixel(picture, place) gives red, green and blue.
+function sheet({ count, width, height, columns, room, most = Infinity, pixel }) {
+  const across = Math.max(1, Math.floor(Math.min((room - (columns - 1) * GAP) / (columns * width), most / height)));
+  const down = height * across < FLAT && width > 4 * height ? Math.ceil(FLAT / height) : across; // flat ones are stretched
   const rows = Math.ceil(count / columns);
   const canvas = document.createElement("canvas");
-  canvas.width = columns * width * scale + (columns - 1) * GAP;
-  canvas.height = rows * height * scale + (rows - 1) * GAP;
+  canvas.width = columns * width * across + (columns - 1) * GAP;
+  canvas.height = rows * height * down + (rows - 1) * GAP;
   const pen = canvas.getContext("2d");
   pen.imageSmoothingEnabled = false;
   const small = document.createElement("canvas");
@@ -35,8 +37,8 @@ function sheet({ count, width, height, columns, room, pixel }) {
       image.data.set([r, g, b, 255], 4 * place);
     }
     ink.putImageData(image, 0, 0);
-    const [x, y] = [(i % columns) * (width * scale + GAP), Math.floor(i / columns) * (height * scale + GAP)];
-    pen.drawImage(small, x, y, width * scale, height * scale);
+    const [x, y] = [(i % columns) * (width * across + GAP), Math.floor(i / columns) * (height * down + GAP)];
+    pen.drawImage(small, x, y, width * across, height * down);
   }
   return canvas;
 }
@@ -49,8 +51,8 @@ export function filterSheet(filters, room) {
   const pixel = kind === "colour"
     ? (i, place) => [0, 1, 2].map((k) => 128 + values[3 * (i * size + place) + k])
     : (i, place) => mixed(values[i * size + place]);
-  const columns = kind === "matrix" ? 1 : Math.min(shown, width <= 4 ? 12 : 8);
-  const canvas = sheet({ count: shown, width, height, columns, room, pixel });
+  const columns = kind === "matrix" ? 1 : Math.min(shown, width <= 4 ? 12 : width > 4 * height ? 2 : 8);
+  const canvas = sheet({ count: shown, width, height, columns, room, most: 280, pixel });
   canvas.className = "filters";
   canvas.setAttribute("role", "img");
   const what = kind === "matrix" ? "Weights of the first layer as one matrix" : `First-layer weights of ${shown} units, a picture each`;

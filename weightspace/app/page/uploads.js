@@ -44,7 +44,7 @@ export class UploadsPane {
       this.found = [...this.found, found];
       say(`${found.id} is on the map.`);
       this.draw();
-      this.explorer.openUpload(found.key);
+      if (this.explorer.open === "uploads") this.explorer.openUpload(found.key);
     } catch (error) {
       Object.assign(note, { text: error.message, busy: false });
       say(error.message);
