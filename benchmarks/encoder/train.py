@@ -127,10 +127,10 @@ def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report:
             said = {name: round(value, 3) for name, value in losses.items()}
             print(f"{step}/{steps} {time.perf_counter() - start:.0f} s {said}", flush=True)
 
-    training.run(report=tell if report else None)
+    out = Path(args.out)
+    training.run(state=out / "state.pt", report=tell if report else None)
     if not report:
         return
-    out = Path(args.out)
     rows = [row for run in (True, False) for row in measure(training, args.part, run)]
     finish(training).save(out / "encoder")
     (out / "train.json").write_text(json.dumps({"config": asdict(config), "scores": rows}, indent=1))

@@ -22,8 +22,8 @@ def test_what_is_not_said_is_the_default():
         ({"noise": "much"}, "noise: 'much' is no number"),
         ({"populations": "a"}, "populations: 'a' is no list"),
         ({"sizes": {"latent": -1}}, "latent: -1 is no whole number"),
-        ({"sizes": {"latent": 16}}, "sizes: fixed: 64 and answers: 96 leave nothing to learn of the weights"),
-        ({"sizes": {"probes": 0}}, "sizes: answers: 96 numbers for 0 probes"),
+        ({"sizes": {"latent": 16}}, "sizes: fixed: 48 and answers: 144 leave nothing to learn of the weights"),
+        ({"sizes": {"probes": 0}}, "sizes: answers: 144 numbers for 0 probes"),
     ],
 )
 def test_a_key_or_value_that_does_not_fit_is_named(change, text):

@@ -20,7 +20,7 @@ from weightspace.encode.weights import Weights, measure_weights, ready_weights
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
-from weightspace.nn.probes import ROWS, ProbeBank, ProbeReadout
+from weightspace.nn.probes import ROWS, AnswerMap, ProbeBank, ProbeReadout
 from weightspace.nn.readout import GAIN, Fingerprint, FixedReadOut, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import RELATIVE, STATISTICS, describe
@@ -131,8 +131,8 @@ class SweepNetwork(nn.Module):
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
         if config.probes:
             self.probes = ProbeBank(config.probes, generator=generator)
-            self.images = ProbeReadout(config.probes, config.answers, generator=generator)
-            self.rows = ProbeReadout(ROWS * config.probes, config.answers, generator=generator)
+            self.images = AnswerMap(config.probes, config.answers, generator=generator)
+            self.rows = AnswerMap(ROWS * config.probes, config.answers, generator=generator)
         if config.signals:
             self.signals = Signals(config.signals, generator=generator)
             self.heard = draw(config.signals, config.width, generator=generator)

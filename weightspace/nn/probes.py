@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import dropout, layer_norm, silu
+from torch.nn.functional import dropout, silu
 
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
@@ -16,8 +16,8 @@ CLASSES = 16
 BANKS = {"image": (12, 12), "row": (64,)}
 """Cosines a dimension, for inputs with channels and pixels, and for rows of numbers or coordinates."""
 COLOURS, ROWS, LEAST, UNLIKELY = 3, 4, 1e-3, -8.0
-DROPPED, HIDDEN = 0.2, 256
-"""Share of what is read that training does without, and width of the layers that read it."""
+DROPPED = 0.2
+"""Share of what is read that training does without."""
 RANKS = (1, 3)
 """Dimensions that an input may have, without the batch."""
 
@@ -65,8 +65,8 @@ def _amplitudes(probes: int, channels: int, waves: tuple[int, ...], generator: G
     return torch.randn(probes, channels, *waves, generator=generator) * falling / falling.square().sum().sqrt()
 
 
-class ProbeReadout(nn.Module):
-    """Answers to the probes as numbers of a network.
+class AnswerMap(nn.Module):
+    """Answers to the probes as numbers of a network, by one matrix: what a network does stays in plain sight.
 
     Answers are read twice: in shape, centred over the outputs and divided by their root mean square, network by
     network; and in size, as log-probabilities down to -8 (as `asinh` where there is one output, for which softmax says
@@ -75,23 +75,40 @@ class ProbeReadout(nn.Module):
     Args:
         probes: How many.
         numbers: Of a network.
-        generator: Draws the parameters.
+        generator: Draws the matrix.
     """
 
     def __init__(self, probes: int, numbers: int, *, generator: Generator) -> None:
         super().__init__()
-        self.first = draw(2 * probes * CLASSES, HIDDEN, generator=generator)
-        self.second = draw(HIDDEN, HIDDEN, generator=generator)
-        self.third = draw(HIDDEN, numbers, generator=generator)
+        self.matrix = draw(2 * probes * CLASSES, numbers, generator=generator)
 
     def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models numbers"]:
         """Return numbers of the networks."""
-        codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
-        x = (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
-        for matrix in (self.first, self.second):
-            x = dropout(x, DROPPED, self.training) @ matrix
-            x = silu(layer_norm(x, x.shape[1:]))
-        return x @ self.third
+        return _codes(answers) @ self.matrix
+
+
+class ProbeReadout(nn.Module):
+    """Features of the answers to probes, read as by `AnswerMap`, by two layers.
+
+    Args:
+        probes: How many.
+        features: Of a network.
+        generator: Draws the parameters.
+    """
+
+    def __init__(self, probes: int, features: int, *, generator: Generator) -> None:
+        super().__init__()
+        self.first = draw(2 * probes * CLASSES, 2 * features, generator=generator)
+        self.second = draw(2 * features, features, generator=generator)
+
+    def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models features"]:
+        """Return features of the networks."""
+        return silu(dropout(_codes(answers), DROPPED, self.training) @ self.first) @ self.second
+
+
+def _codes(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models codes"]:
+    codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
+    return (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
 
 
 def _read(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models twice_probes outputs"]:

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Generator, Tensor, nn
-from torch.nn.functional import silu
 
 from weightspace.nn.seeded import draw
 
 
 class BehaviourHead(nn.Module):
-    """Answers of the network to real inputs of its dataset, from the vector.
+    """Answers of the network to real inputs of its dataset, from the vector by one matrix: in plain sight.
 
     Args:
         latent: Width of the vector.
         answers: Inputs times outputs, by dataset.
-        hidden: Width of the layer between.
         generator: Draws the weights.
     """
 
-    def __init__(self, latent: int, answers: Mapping[str, int], *, hidden: int = 512, generator: Generator) -> None:
+    def __init__(self, latent: int, answers: Mapping[str, int], *, generator: Generator) -> None:
         super().__init__()
         self.names = sorted(answers)
-        self.first = draw(latent, hidden, generator=generator)
-        self.second = nn.ParameterList(draw(hidden, answers[name], generator=generator) for name in self.names)
+        self.matrices = nn.ParameterList(draw(latent, answers[name], generator=generator) for name in self.names)
 
     def forward(self, vector: Tensor, dataset: str) -> Tensor:
         """Return `(models, answers)`."""
-        return silu(vector @ self.first) @ self.second[self.names.index(dataset)]
+        return vector @ self.matrices[self.names.index(dataset)]

@@ -108,8 +108,8 @@ class EncoderObjective(nn.Module):
         plain = _with_shuffled(plain, learned, where, generator)
         weights = _with_noise(plain, learned, config.noise, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
-        vector = _drop(self.encode(parts, weights, run=batch.run, wider=wider), config.drop, generator)
-        losses = self.property_losses(parts, vector, where)
+        vector = self.encode(parts, weights, run=batch.run, wider=wider)
+        losses = self.property_losses(parts, _drop(vector, config.drop, generator), where)
         if config.behaviour and (told := self._behaviour(parts, weights, vector)):
             losses["behaviour"] = config.behaviour * torch.stack(told).mean()
         if config.views and batch.paired:
