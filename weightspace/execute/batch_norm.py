@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import ArchitectureError
+from weightspace.execute.module import ProgramModule
 from weightspace.execute.stack import Stacked, run_stacked
+from weightspace.graph.trace.literals import Ref
+from weightspace.graph.trace.program import Program
+
+_NORM, _MEASURING = "aten._native_batch_norm_legit_no_training.default", "aten._native_batch_norm_legit.no_stats"
 
 
 @torch.no_grad()
@@ -48,3 +55,32 @@ def reestimate_batch_norm(module: nn.Module, stacked: Stacked, batches: Iterable
     for name in norms:
         stacked[f"{name}.num_batches_tracked"].fill_(count)
     return stacked
+
+
+@torch.no_grad()
+def measure_batch_norm(program: Program, tensors: Mapping[str, Tensor], batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of one network with running statistics measured on `batches`, from its program alone.
+
+    As `reestimate_batch_norm`, but variances are not corrected for the size of a batch.
+
+    Raises:
+        ArchitectureError: The program has batch norms and there are no batches.
+    """
+    norms = {node.name: node for node in program.nodes if node.op == _NORM}
+    if not norms:
+        return dict(tensors)
+    nodes = tuple(
+        replace(node, op=_MEASURING, args=(*node.args[:3], True, *node.args[5:])) if node.name in norms else node
+        for node in program.nodes
+    )
+    outputs = tuple(Ref(name, item) for name in norms for item in (1, 2))
+    module = ProgramModule(replace(program, nodes=nodes, outputs=outputs, updates={}), Checkpoint(tensors))
+    found = [module(batch) for batch in batches]
+    if not found:
+        raise ArchitectureError("no inputs to measure batch norm statistics on: pass at least one batch.")
+    targets, measured = {slot.name: slot.target for slot in program.slots}, dict(tensors)
+    for i, node in enumerate(norms.values()):
+        means, scales = (torch.stack([told[2 * i + item].flatten() for told in found]) for item in (0, 1))
+        measured[targets[node.args[3].name]] = means.mean(0)
+        measured[targets[node.args[4].name]] = (scales**-2 - node.args[6]).clamp_min(0).mean(0)
+    return measured
