@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from weightspace.errors import GeneratorError, TableError
 from weightspace.latents.properties import read_property
@@ -75,6 +75,23 @@ def name_text(value: object) -> str:
         return f"{float(str(value)):.6g}"
     except ValueError:
         return str(value)
+
+
+def write_asked(
+    asked: Mapping[str, np.ndarray], codes: Sequence[Code], count: int
+) -> tuple[Float32[np.ndarray, "models columns"], Bool[np.ndarray, "models columns"]]:
+    """Return the codes of what is asked, and which of their columns are asked for.
+
+    Args:
+        asked: Values by property, `count` each.
+        codes: Of all properties, in order.
+        count: Rows.
+    """
+    parts = [c.write(list(asked[c.name])) if c.name in asked else np.zeros((count, c.columns)) for c in codes]
+    known = [np.full((count, c.columns), c.name in asked) for c in codes]
+    if not codes:
+        return np.zeros((count, 0), np.float32), np.zeros((count, 0), bool)
+    return np.concatenate(parts, 1).astype(np.float32), np.concatenate(known, 1)
 
 
 def read_codes(table: LatentTable, rows: np.ndarray, properties: Sequence[str] | None) -> list[Code]:

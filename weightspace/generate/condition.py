@@ -84,15 +84,6 @@ class Asked:
             found[name] = self.seen[name][picked] if is_range else np.full(count, value, object)
         return found
 
-    def write(self, asked: Mapping[str, np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes and which of their columns are asked for, `(count, columns)` each."""
-        codes, known = np.zeros((count, self.rows.shape[1]), np.float32), np.zeros((count, self.rows.shape[1]), bool)
-        for name, values in asked.items():
-            start, code = self.starts[name], self.codes[name]
-            codes[:, start : start + code.columns] = code.write(list(values))
-            known[:, start : start + code.columns] = True
-        return codes, known
-
     def _part(self, name: str) -> np.ndarray:
         start = self.starts[name]
         return self.rows[:, start : start + self.codes[name].columns]

@@ -39,9 +39,8 @@ def find_generator(name: str) -> Path:
     if path.name == name and (shipped / name / CONFIG).is_file():
         return shipped / name
     known = sorted(p.parent.name for p in shipped.glob(f"*/{CONFIG}"))
-    raise GeneratorError(
-        f"there is no generator {name!r}: pass a folder that holds one" + (f", or {', '.join(known)}." if known else ".")
-    )
+    others = f", or {', '.join(known)}" if known else ""
+    raise GeneratorError(f"there is no generator {name!r}: pass a folder that holds one{others}.")
 
 
 def save_generator(folder: Path, generator: Generator) -> Path:

@@ -13,11 +13,11 @@ from jaxtyping import Float32
 from torch import Generator as Random
 
 from weightspace.errors import GeneratorError
-from weightspace.generate.codes import Code
+from weightspace.generate.codes import Code, write_asked
 from weightspace.generate.condition import Asked, Condition, read_condition
 from weightspace.generate.coordinates import Coordinates
-from weightspace.generate.fitting import Rows, read_rows
 from weightspace.generate.files import find_generator, load_generator, save_generator
+from weightspace.generate.fitting import Rows, read_rows
 from weightspace.generate.priors import PRIORS
 from weightspace.generate.priors.neighbours import slerp
 from weightspace.generate.priors.prior import LatentPrior, Points
@@ -131,8 +131,20 @@ class Generator:
         if guidance != 1.0 and not self.prior.guided:
             raise GeneratorError(f"a {self.kind} prior knows no guidance; leave it at 1 or take a flow.")
         wanted = Asked(read_condition(condition), self.codes, self.rows.codes, beyond=beyond)
-        asked = wanted.draw(count, np.random.default_rng(seed))
-        codes, known = map(torch.from_numpy, wanted.write(asked, count))
+        return self.sample_each(wanted.draw(count, np.random.default_rng(seed)), count, seed=seed, guidance=guidance)
+
+    def sample_each(
+        self, asked: Mapping[str, np.ndarray], count: int, *, seed: int = 0, guidance: float = 1.0
+    ) -> Sample:
+        """Draw one latent for each row of what is asked, whether such networks were seen or not.
+
+        Args:
+            asked: Values of properties, `count` each.
+            count: How many.
+            seed: Of everything drawn.
+            guidance: As in `sample`.
+        """
+        codes, known = map(torch.from_numpy, write_asked(asked, self.codes, count))
         places = self.prior.sample(codes, known, generator=Random().manual_seed(seed), guidance=guidance)
         return self.as_sample(self.coordinates.vectors(places.numpy()), asked)
 

@@ -44,8 +44,8 @@ class MixturePrior(LatentPrior):
             if found > score:
                 best, score = model, found
         assert best is not None
-        parts = (torch.from_numpy(x) for x in (best.weights_, best.means_, best.covariances_))
-        return cls(JointGaussians(*parts, train.places.shape[1]))
+        weights, means, covariances = map(torch.from_numpy, (best.weights_, best.means_, best.covariances_))
+        return cls(JointGaussians(weights, means, covariances, train.places.shape[1]))
 
     def sample(self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0) -> Tensor:
         """See `LatentPrior.sample`."""
