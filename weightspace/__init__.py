@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale, scalable
     from weightspace.graph.trace import trace_graph
+    from weightspace.inspect.attribute import attribute, attribute_difference
     from weightspace.inspect.collection import read_collection
     from weightspace.inspect.dedupe import find_duplicates
     from weightspace.inspect.diff import diff
@@ -88,6 +89,8 @@ _HOME = {
     "find_duplicates": "inspect.dedupe",
     "trace_lineage": "inspect.lineage",
     "diff": "inspect.diff",
+    "attribute": "inspect.attribute",
+    "attribute_difference": "inspect.attribute",
 }
 
 __all__ = list(_HOME)

@@ -21,14 +21,16 @@ VERBS = {
     "map": "Draw the map of a latent table: one page, a picture, or places to add to.",
     "dedupe": "Find copies that no hash finds: relabelled, rescaled, rounded or noised networks.",
     "explore": "Explore a latent table in a browser: map, networks, and networks decoded live.",
+    "decode": "Write the network that a latent stands for, in any architecture.",
     "diff": "Show what became of one checkpoint in another, unit by unit.",
+    "attribute": "Show which units, blocks and stages carry what is told of a network.",
     "lineage": "Show who descends from whom among checkpoints.",
     "inspect": "Show what checkpoints hold, from their headers alone.",
     "probe": "Say what latents tell of properties, held out by run, beside chance and a control.",
     "cluster": "Group checkpoints whose latents lie together, and name what sets groups apart.",
     "report": "Write everything that one checkpoint shows onto one page.",
     "search": "Find the checkpoints nearest to one, exactly, with filters.",
-    "train": "Train an encoder on populations of networks.",
+    "train": "Train an encoder, or a decoder, on populations of networks.",
     "zoo": "Make populations of small networks, look into them, measure, import and export them.",
 }
 

@@ -120,7 +120,7 @@ def diff(a: Checkpoint, b: Checkpoint) -> Difference:
     Raises:
         ArchitectureError: Names or shapes differ, or a number is not finite.
     """
-    _check(a, b)
+    check_comparable(a, b)
     (peers,) = group_peers({"a": a, "b": b})
     before, after = peers.rows
     orders: Orders = {} if np.array_equal(before, after) else peers.orders(before, after)
@@ -140,7 +140,12 @@ def diff(a: Checkpoint, b: Checkpoint) -> Difference:
     )
 
 
-def _check(a: Checkpoint, b: Checkpoint) -> None:
+def check_comparable(a: Checkpoint, b: Checkpoint) -> None:
+    """Make sure that two checkpoints have the same tensors and finite numbers.
+
+    Raises:
+        ArchitectureError: They have not.
+    """
     shapes = [{name: tuple(info.shape) for name, info in c.header.tensors.items()} for c in (a, b)]
     if shapes[0] != shapes[1]:
         only = [sorted(set(shapes[i]) - set(shapes[1 - i])) for i in (0, 1)]

@@ -1,0 +1,56 @@
+"""`weightspace attribute`: what it prints, and what it does with questions it cannot put."""
+
+import json
+
+import pytest
+
+from weightspace.cli import run
+from weightspace.encode.encoder import Encoder
+
+
+@pytest.fixture
+def table(runs, tmp_path):
+    """Latents of three perceptrons with a property."""
+    found = Encoder.from_pretrained().encode_many([runs]).assign({"age": [1.0, 2.0, 4.0], "name": ["a", "b", "c"]})
+    found.to_parquet(tmp_path / "latents.parquet")
+    return tmp_path / "latents.parquet"
+
+
+def _call(capsys, *arguments):
+    status = run(list(map(str, arguments)))
+    return status, *capsys.readouterr()
+
+
+def test_a_probed_property_is_put_down_to_units(runs, table, capsys):
+    asked = ("attribute", runs / "net0.safetensors", "--tells", "age", "--table", table)
+    status, out, _ = _call(capsys, *asked, "--json", "--method", "leave-one-out")
+    found = json.loads(out)
+    parts = [unit["part"] for unit in found["units"]]
+    assert status == 0 and found["question"] == "probed age" and found["reference"] is None
+    assert len(parts) == 5 and parts == sorted(parts, reverse=True)
+    assert found["value"] == pytest.approx(1.0, abs=0.2) and set(found["blocks"]) >= {"0.weight", "2.bias"}
+    assert found["deletion"][0]["top"] == pytest.approx(-parts[0])
+    status, out, _ = _call(capsys, *asked)
+    assert status == 0 and "change with units taken away" in out and "0.out" in out
+
+
+def test_a_difference_is_shared_out(runs, capsys):
+    status, out, _ = _call(capsys, "attribute", runs / "net1.safetensors", "--before", runs / "net0.safetensors")
+    assert status == 0 and "distance of the latents" in out and "blocks add up to" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--tells", "age"), 1, "has learned no property"),
+        (("--tells", "answers"), 1, "cannot ask it for answers"),
+        (("--tells", "nothing", "--table", "TABLE"), 1, "the table has no property 'nothing'"),
+        (("--tells", "name", "--table", "TABLE"), 1, "holds names"),
+        (("--before", "CHECKPOINT", "--method", "gradient"), 2, "a difference is always integrated"),
+        (("--before", "CHECKPOINT"), 1, "no difference to share out"),
+    ],
+)
+def test_questions_that_cannot_be_put_are_one_line(runs, table, capsys, arguments, status, said):
+    places = {"TABLE": table, "CHECKPOINT": runs / "net0.safetensors"}
+    found = _call(capsys, "attribute", runs / "net0.safetensors", *(places.get(a, a) for a in arguments))
+    assert found[0] == status and said in found[2] and found[2].count("\n") == 1 and not found[1]
