@@ -61,6 +61,7 @@ def main() -> None:
     start = time.monotonic()
     decoder = train_decoder(config, Place(args.out / "training.pt", args.data_dir, args.device), report=report)
     decoder.save(args.out)
+    (args.out / "training.pt").unlink(missing_ok=True)
     trained = time.monotonic() - start
     encoder = Encoder.from_pretrained(args.encoder)
     asking = Asking(args.data_dir, args.device, args.images, args.distil)

@@ -46,6 +46,8 @@ class Decoder:
 
     def __post_init__(self) -> None:
         self.network.eval().requires_grad_(False)
+        for parameter in self.network.parameters():  # files are in half precision
+            parameter.copy_(parameter.half())
 
     @cached_property
     def id(self) -> str:

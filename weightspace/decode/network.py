@@ -40,6 +40,7 @@ class DecoderConfig:
 
     Args:
         latent: Width of the vectors that are decoded.
+        numbers: Principal components of the vectors that are looked at; all of the vector if 0.
         trunk: Of what a vector goes through first.
         stories: Layers of the trunk.
         width: Of a unit's state.
@@ -50,6 +51,7 @@ class DecoderConfig:
     """
 
     latent: int = 256
+    numbers: int = 0
     trunk: int = 512
     stories: int = 2
     width: int = 256
@@ -70,12 +72,14 @@ class DecoderNetwork(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    basis: Tensor
 
     def __init__(self, config: DecoderConfig, *, generator: Generator) -> None:
         super().__init__()
         self.config, width, trunk = config, config.width, config.trunk
         self.register_buffer("mean", torch.zeros(config.latent))
         self.register_buffer("spread", torch.ones(config.latent))
+        self.register_buffer("basis", torch.eye(config.latent)[:, : config.numbers])
 
         def matrix(*shape: int, scale: float | None = None) -> nn.Parameter:
             return draw(*shape, generator=generator, scale=scale)
@@ -105,14 +109,19 @@ class DecoderNetwork(nn.Module):
         self.own = matrix(width, 1)
         self.level = matrix(width, 1)
 
-    def standardise(self, mean: Tensor, spread: Tensor) -> None:
-        """Set what vectors are centred by and divided by, `(latent,)` each; numbers that hardly vary are left small."""
-        self.mean.copy_(mean)
-        self.spread.copy_(spread + 1e-3)
+    @torch.no_grad()
+    def standardise(self, vectors: Float[Tensor, "models latent"]) -> None:
+        """Take mean, deviation and principal components from vectors; numbers that hardly vary are left small."""
+        self.mean.copy_(vectors.mean(0))
+        self.spread.copy_(vectors.std(0) + 1e-3)
+        if self.config.numbers:
+            x = ((vectors - self.mean) / self.spread).double()
+            self.basis.copy_(torch.linalg.eigh(x.T @ x).eigenvectors.flip(1)[:, : self.config.numbers])
 
     def forward(self, vectors: Float[Tensor, "models latent"], target: Target) -> dict[str, Tensor]:
         """Return the weights of a network for each vector, `(models, *stored shape)` by tensor name."""
-        h = ((vectors - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST) @ self.entry
+        x = ((vectors - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
+        h = (x @ self.basis @ self.basis.T if self.config.numbers else x) @ self.entry
         for rise, fall in zip(self.rise, self.fall, strict=True):
             h = h + silu(_even(h) @ rise) @ fall
         h = _even(h)

@@ -1,4 +1,4 @@
-"""Trained decoders as folders: `config.json`, `decoder.safetensors`, and a card."""
+"""Trained decoders as folders: `config.json`, `decoder.safetensors` in half precision, and a card."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def save_decoder(folder: Path, decoder: DecoderFiles) -> Path:
         "classes": decoder.classes,
         "sizes": asdict(decoder.network.config),
     }
+    halved = {key for key, _ in decoder.network.named_parameters()}
     tensors = {key: t.detach().cpu().contiguous() for key, t in decoder.network.state_dict().items()}
+    tensors = {key: t.half() if key in halved else t for key, t in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / WEIGHTS) as draft:

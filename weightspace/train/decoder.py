@@ -52,7 +52,8 @@ class Encoded:
     def telling(self) -> Tensor:
         """How often each network is drawn, `(models,)`: seldom where it answers all inputs alike."""
         classes = self.answers.argmax(2)
-        commonest = F.one_hot(classes, self.answers.shape[2]).sum(1).amax(1) / classes.shape[1]
+        counts = torch.stack([(classes == c).sum(1) for c in range(self.answers.shape[2])])
+        commonest = counts.amax(0) / classes.shape[1]
         return 1.1 - commonest.cpu().float()
 
 
@@ -92,8 +93,7 @@ class DecoderTraining:
     ) -> None:
         self.network, self.groups, self.rate, self.seed, self.step = network, list(groups), learning_rate, seed, 0
         self.shares = torch.tensor([len(group) ** 0.5 for group in groups])
-        everything = torch.cat([group.vectors for group in groups])
-        network.standardise(everything.mean(0), everything.std(0))
+        network.standardise(torch.cat([group.vectors for group in groups]))
         fused = groups[0].vectors.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01, fused=fused)
         self.average = copy.deepcopy(network).requires_grad_(False)

@@ -23,8 +23,10 @@ from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.store import Population
 
-TOGETHER, ANSWERED = 1 << 22, 1 << 21
-"""Weights that are encoded at once, and numbers of inputs that are answered at once, about."""
+TOGETHER = 1 << 22
+"""Weights that are encoded at once, about."""
+ANSWERED = {"cpu": 1 << 21, "cuda": 1 << 26}
+"""Numbers of inputs that are answered at once, about."""
 OTHERS = 0.25
 """Share of inputs that come from other datasets than the networks'."""
 NOISE = 0.1
@@ -103,7 +105,7 @@ def encode_stack(encoder: Encoder, stack: Stack) -> Tensor:
 def answer(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """Return logits `(models, inputs, classes)` of many networks to many inputs."""
     models = len(next(iter(weights.values())))
-    step = max(1, ANSWERED // inputs.numel())
+    step = max(1, ANSWERED[inputs.device.type] // inputs.numel())
     parts = [
         run_stacked(module, {n: t[i : i + step] for n, t in weights.items()}, inputs) for i in range(0, models, step)
     ]

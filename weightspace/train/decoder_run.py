@@ -95,7 +95,7 @@ def parse_decoder_config(content: Mapping[str, Any], *, source: str = "config") 
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
     low = [k for k in ("steps", "networks", "images", "inputs") if content.get(k, 1) < 1]
-    low += [f"sizes: {name}" for name, value in sizes.items() if value < 1]
+    low += [f"sizes: {name}" for name, value in sizes.items() if value < 1 and name != "numbers"]
     if low:
         raise ConfigError(f"{source}: {low[0]} must be at least 1.")
     return DecoderTrainConfig(**content | {"populations": tuple(names), "sizes": DecoderConfig(**sizes)})

@@ -17,7 +17,7 @@ from weightspace.zoo.architecture import family_program
 from weightspace.zoo.families import build_network
 from weightspace.zoo.families.signature import Signature
 
-WIDTHS = (8, 10, 16, 20, 28, 32, 40, 48, 64)
+WIDTHS = (8, 10, 16, 20, 32, 40, 64)
 """Of networks that decoders learn to make; others, such as 12 and 24, are left to ask for afterwards."""
 ACTIVATIONS = ("relu", "tanh", "gelu")
 LIGHT = 16_384
@@ -68,7 +68,7 @@ class Choice:
 IMAGES = (
     Choice("smallcnn", (3,), WIDTHS, 0.5),
     Choice("smallcnn", (4,), WIDTHS, 0.2),
-    Choice("mlp", (1, 2, 3), (32, 40, 64, 100, 128), 0.3),
+    Choice("mlp", (1, 2), (32, 64, 128), 0.3),
 )
 ROWS = (Choice("mlp", (1, 2, 3), WIDTHS, 1.0),)
 
@@ -105,7 +105,10 @@ class Menu:
 
     def into(self, family: str, options: Mapping[str, Any]) -> Into:
         """Return one architecture."""
-        return _into(family, tuple(sorted(options.items())), self.signature, self.device)
+        signature = self.signature
+        if family == "smallcnn":  # pools over all places: one for images of all sizes
+            signature = Signature((signature.inputs[0], 32, 32), signature.outputs)
+        return _into(family, tuple(sorted(options.items())), signature, self.device)
 
 
 @lru_cache(maxsize=1024)
