@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from weightspace.encode.encoder import Encoder
     from weightspace.encode.latent import Latent
     from weightspace.execute.module import from_module, to_module
+    from weightspace.generate.generator import Generator
     from weightspace.graph.axes import Axis, Block, ParameterGraph, Stage
     from weightspace.graph.build import build_graph
     from weightspace.graph.check import check_graph
@@ -83,6 +84,7 @@ _HOME = {
     "search": "latents.search",
     # latents back into networks
     "Decoder": "decode.decoder",
+    "Generator": "generate.generator",
     "architecture_of": "zoo.architecture",
     # comparing weights
     "read_collection": "inspect.collection",

@@ -98,7 +98,7 @@ def measure(zoo: Zoo, others: list[Zoo], decoder: Decoder, args: argparse.Namesp
     architecture, starts = make_starts(zoo, others, decoder, args)
     data = load_dataset(args.new, args.data_dir) if args.new else zoo.data
     module = module_for(zoo, architecture, data).to(args.device)
-    plan = Plan(tuple(m for m in MARKS if m < args.steps) + (args.steps,), test=args.inputs, seed=args.seed)
+    plan = Plan((*(m for m in MARKS if m < args.steps), args.steps), test=args.inputs, seed=args.seed)
     curves = {name: train_on(module, start, data, plan) for name, start in starts.items()}
     target = float(np.quantile(zoo.known.train.accuracy, 0.95))
     if args.new:

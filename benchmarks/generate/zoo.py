@@ -13,7 +13,7 @@ from weightspace.audit.answers import own_runs
 from weightspace.audit.networks import Group, answer_groups, decode_groups, read_groups, take_groups
 from weightspace.audit.pools import Pool, make_pools
 from weightspace.audit.table import Entry, Known
-from weightspace.audit.weight_novelty import make_yardsticks
+from weightspace.audit.weight_novelty import Making, make_yardsticks
 from weightspace.decode.decoder import Decoder
 from weightspace.encode.encoder import Encoder
 from weightspace.generate.generator import Generator
@@ -132,11 +132,17 @@ def read_zoo(name: str, decoder: Decoder, args: argparse.Namespace) -> Zoo:
     runs = table["run"].astype(str).astype(object)
     groups, kept_back = (read_groups(population, list(table["id"][rows])) for rows in (train, fresh))
     again, beside = (decode_groups(_as_sample(table, rows, programs), decoder) for rows in (train, fresh))
+    held_out, decoded = (answer_groups(g, inputs, labels, runs[fresh]) for g in (kept_back, beside))
     known = Known(
         answer_groups(groups, inputs, labels, runs[train]),
         answer_groups(again, inputs, labels, runs[train]),
-        answer_groups(kept_back, inputs, labels, runs[fresh]),
-        make_yardsticks([(groups, runs[train], kept_back), (again, runs[train], beside)]),
+        held_out,
+        make_yardsticks(
+            [
+                Making(groups, runs[train], kept_back, held_out.accuracy),
+                Making(again, runs[train], beside, decoded.accuracy),
+            ]
+        ),
     )
     return Zoo(population, table, programs, data, inputs, labels, groups, again, kept_back, known)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,10 @@ class Entry:
     Args:
         kind: `generated`, `baseline` or `reference`.
         answers: Of the networks.
-        groups: Their weights, by architecture.
+        groups: Their weights, by architecture; none where `weights` tells of them.
         origins: The run that each was made from, for intervals; its own where from several or none.
         seen: Whether the networks keep the runs they are of, so that their own run does not count as a copy.
+        weights: Novelty of their weights, if it was measured before.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Entry:
     groups: Sequence[Group]
     origins: np.ndarray
     seen: bool = False
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Row:
         joint: Area of accuracy and the lesser novelty.
         joint_low: End of its interval.
         joint_high: End of its interval.
+        accuracies: Of each network.
+        novelties: The lesser novelty of each network.
     """
 
     name: str
@@ -113,10 +117,13 @@ class Row:
     joint: float
     joint_low: float
     joint_high: float
+    accuracies: np.ndarray = field(repr=False, compare=False)
+    novelties: np.ndarray = field(repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row as a mapping; what could not be measured is None."""
-        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
+        """Return the row as a mapping without the single networks; what could not be measured is None."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("accuracies", "novelties")}
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in kept.items()}
 
 
 def measure_table(entries: Mapping[str, Entry], known: Known, *, seed: int = 0) -> list[Row]:
@@ -135,9 +142,10 @@ def _measure(name: str, entry: Entry, known: Known, learned_from: Answers, seed:
     given = entry.answers
     mine = given if entry.seen else Answers(given.chosen, given.labels, own_runs(name, len(given)))
     new = measure_novelty(mine, learned_from, known.fresh)
-    accuracy, share, weights = measure_accuracy(mine), new.share, np.full(len(mine), np.nan)
-    if known.yardsticks:
-        weights = weight_novelty(entry.groups, mine.runs, known.yardsticks)
+    accuracy, share = measure_accuracy(mine), new.share
+    weights = np.full(len(mine), np.nan) if entry.weights is None else entry.weights
+    if known.yardsticks and entry.weights is None:
+        weights = weight_novelty(entry.groups, mine.runs, mine.accuracy, known.yardsticks)
     share = np.fmin(share, weights)
     inside = measure_diversity(mine, known.fresh)
     joint = measure_joint(mine.accuracy, share, known.train.accuracy, entry.origins, seed=seed)
@@ -154,7 +162,7 @@ def _measure(name: str, entry: Entry, known: Known, learned_from: Answers, seed:
         float(new.largest.mean()),
         float(new.expected.mean()),
         float(new.share.mean()),
-        float(weights.mean()),
+        float(np.nanmean(weights)) if np.isfinite(weights).any() else float("nan"),
         float(np.quantile(share, 0.1)),
         inside.overlap,
         inside.fresh_overlap,
@@ -163,4 +171,6 @@ def _measure(name: str, entry: Entry, known: Known, learned_from: Answers, seed:
         joint.area,
         joint.low,
         joint.high,
+        mine.accuracy,
+        share,
     )

@@ -16,8 +16,8 @@ from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.symmetry.align import align
 from weightspace.inspect.balance import balance_of
 
-AS_STORED, SORTED = 1, 1
-"""Networks that are matched unit by unit to each: those nearest as they are stored, and by their sorted weights."""
+NEAREST = 1
+"""Networks that are matched unit by unit to each: so many nearest as they are stored, and by their sorted weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,37 +60,44 @@ class Settled:
 
 
 def nearest_weights(
-    mine: Settled, theirs: Settled, apart: Bool[np.ndarray, "models others"] | None = None
+    mine: Settled,
+    theirs: Settled,
+    apart: Bool[np.ndarray, "models others"] | None = None,
+    *,
+    within: Float[np.ndarray, " models"] | None = None,
 ) -> Float[np.ndarray, " models"]:
     """Return the distance of each network to the nearest of others, up to relabelling and rescaling of hidden units.
 
     The few that are nearest as they are stored, and by their sorted weights, are matched unit by unit, pair by pair. So
     the distance can be too large where another would have matched better, never too small; it is 0 to a relabelling.
-    The sign that passes a tanh is not settled.
+    Sorted weights are never farther apart than matched ones, which spares most matchings. The sign that passes a tanh
+    is not settled.
 
     Args:
         mine: The networks in question.
         theirs: Those they may be near to, of the same architecture.
         apart: Which pairs count: not those of one run. All by default.
+        within: Distances beyond which nothing is looked for.
 
     Returns:
         Distances by the length of the network in question; infinite where there is none to compare with.
     """
-    found = np.full(len(mine), np.inf)
-    for i, length in enumerate(np.linalg.norm(mine.rows, axis=1)):
+    found = np.full(len(mine), np.inf) if within is None else within.astype(np.float64)
+    stored, bound = (_distances(a, b) for a, b in ((mine.rows, theirs.rows), (mine.ranked, theirs.ranked)))
+    for i, length in enumerate(np.maximum(np.linalg.norm(mine.rows, axis=1), 1e-12)):
         allowed = np.ones(len(theirs), bool) if apart is None else apart[i]
-        checkpoint = mine.checkpoint(i)
-        for other in _candidates(mine, theirs, i, allowed):
-            target = theirs.checkpoint(other)
-            moved = align(checkpoint, target, mine.graph, generator=Generator().manual_seed(0))
-            off = sum(float((moved.tensors[n] - t).square().sum()) for n, t in target.tensors.items())
-            found[i] = min(found[i], off**0.5 / max(length, 1e-12))
+        picked = [np.where(allowed, off[i], np.inf).argsort(kind="stable")[:NEAREST] for off in (stored, bound)]
+        for other in dict.fromkeys(np.concatenate(picked).tolist()):
+            if allowed[other] and bound[i, other] / length < found[i] + 1e-6:
+                found[i] = min(found[i], _matched(mine.checkpoint(i), theirs.checkpoint(other), mine.graph) / length)
     return found
 
 
-def _candidates(mine: Settled, theirs: Settled, i: int, allowed: np.ndarray) -> list[int]:
-    places: list[int] = []
-    for a, b, count in ((mine.rows, theirs.rows, AS_STORED), (mine.ranked, theirs.ranked, SORTED)):
-        off = np.where(allowed, np.square(b).sum(1) - 2 * b @ a[i], np.inf)
-        places += [int(p) for p in off.argsort(kind="stable")[:count] if np.isfinite(off[p])]
-    return list(dict.fromkeys(places))
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None] - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def _matched(a: Checkpoint, b: Checkpoint, graph: ParameterGraph) -> float:
+    moved = align(a, b, graph, generator=Generator().manual_seed(0))
+    return float(sum(float((moved.tensors[n] - t).square().sum()) for n, t in b.tensors.items()) ** 0.5)

@@ -22,6 +22,7 @@ VERBS = {
     "dedupe": "Find copies that no hash finds: relabelled, rescaled, rounded or noised networks.",
     "explore": "Explore a latent table in a browser: map, networks, and networks decoded live.",
     "decode": "Write the network that a latent stands for, in any architecture.",
+    "generate": "Make networks that were never trained, as asked for, and audit them.",
     "diff": "Show what became of one checkpoint in another, unit by unit.",
     "attribute": "Show which units, blocks and stages carry what is told of a network.",
     "lineage": "Show who descends from whom among checkpoints.",

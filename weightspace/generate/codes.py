@@ -129,7 +129,7 @@ def _read_code(table: LatentTable, rows: np.ndarray, name: str) -> Code:
             raise GeneratorError(f"it has {len(names)} names, at most {MOST_NAMES} can be told apart.")
         return Code(name, tuple(names))
     low, high = float(values.min()), float(values.max())
-    logarithmic = low > 0 and np.log10(high / low) > DECADES
+    logarithmic = bool(low > 0 and np.log10(high / low) > DECADES)
     scaled = np.log10(values) if logarithmic else values
     return Code(name, (), float(scaled.mean()), float(scaled.std()), low, high, logarithmic)
 
