@@ -99,3 +99,9 @@ def test_a_network_that_answers_all_alike_is_drawn_seldom():
     encoded.answers[0] = torch.tensor([1.0, 0.0, 0.0])
     assert encoded.telling[0] == pytest.approx(0.1)
     assert encoded.telling[1:].min() > 0.1
+
+
+def test_a_decoded_network_that_says_nothing_still_learns():
+    silent = torch.zeros(2, 4, 3, requires_grad=True)
+    behaviour_loss(silent, torch.randn(2, 4, 3, generator=Generator().manual_seed(0))).backward()
+    assert silent.grad is not None and silent.grad.isfinite().all() and silent.grad.any()

@@ -68,7 +68,7 @@ def behaviour_loss(answers: Tensor, wanted: Tensor) -> Tensor:
         wanted: Of the encoded ones.
     """
     ours, theirs = (x - x.mean(2, keepdim=True) for x in (answers, wanted))
-    mine, size = (x.square().mean((1, 2), keepdim=True).sqrt() + 1e-3 for x in (ours, theirs))
+    mine, size = ((x.square().mean((1, 2), keepdim=True) + 1e-6).sqrt() for x in (ours, theirs))  # a silent one learns
     found = 0.5 * _divergence(ours, theirs) + _divergence(SHARP * ours / size, SHARP * theirs / size)
     return found + 0.5 * F.mse_loss(ours / mine, theirs / size)
 
