@@ -30,7 +30,7 @@ from weightspace.zoo.store import find_population
 
 def report(step: int, steps: int, losses: dict[str, float]) -> None:
     """Print the loss now and then."""
-    if losses and step % 500 == 0:
+    if losses and step % 100 == 0:
         print(f"{time.strftime('%H:%M:%S')} update {step}: loss {losses['loss']:.3f}", file=sys.stderr, flush=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -103,7 +103,7 @@ def _split(inputs: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
 @torch.no_grad()
 def _answers(wish: Wish, inputs: Tensor | None) -> Tensor:
     assert wish.original is not None and inputs is not None
-    return run_checkpoints([wish.original], inputs).float()
+    return run_checkpoints([_single(wish.original)], inputs)
 
 
 def _tell(told: dict[str, float], step: str, made: Checkpoint, wish: Wish, inputs: Tensor | None) -> None:
@@ -111,5 +111,11 @@ def _tell(told: dict[str, float], step: str, made: Checkpoint, wish: Wish, input
     if wish.original is None or inputs is None:
         return
     with torch.no_grad():
-        ours, theirs = (run_checkpoints([net], inputs)[0].argmax(1) for net in (made, wish.original))
+        ours, theirs = (run_checkpoints([_single(net)], inputs)[0].argmax(1) for net in (made, wish.original))
     told[step] = float((ours == theirs).float().mean())
+
+
+def _single(checkpoint: Checkpoint) -> Checkpoint:
+    """The same weights in single precision, as the inputs are."""
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors.items()}
+    return replace(checkpoint, tensors=tensors)
