@@ -104,10 +104,10 @@ def report(found: dict[str, list[float]]) -> dict[str, Any]:
     for name in dict.fromkeys(key.partition(":")[0] for key in found):
         values = np.array(found[f"{name}: correlation"])
         known = values[np.isfinite(values)]
-        told[name] = {"correlation": known.mean(), "spread": known.std(), "networks": len(known)}
+        told[name] = {"correlation": float(known.mean()), "spread": float(known.std()), "networks": len(known)}
         if f"{name}: top" in found:
-            top, random = (np.array(found[f"{name}: {side}"]) for side in ("top", "random"))
-            told[name] |= {"change": top.mean(), "random_change": random.mean(), "ratio": top.mean() / random.mean()}
+            top, random = (float(np.mean(found[f"{name}: {side}"])) for side in ("top", "random"))
+            told[name] |= {"change": top, "random_change": random, "ratio": top / random}
     half = told["halves"]["correlation"]
     told["halves"]["all_inputs_could_reach"] = (2 * half / (1 + half)) ** 0.5 if half > 0 else 0.0
     return told
