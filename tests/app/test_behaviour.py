@@ -41,7 +41,7 @@ def test_networks_on_shifted_data_are_asked_shifted_questions():
 
 
 def test_numbers_worked_by_hand():
-    asked = Questions("toy", torch.zeros(4, 2), torch.tensor([0, 1, 1, 2]), 3, 4)
+    asked = Questions("toy", torch.zeros(4, 2), torch.tensor([0, 1, 1, 2]), 3, torch.zeros(0, 2), 4)
     logits = torch.tensor([[2.0, 0, 0], [0, 0, 2.0], [0, 0, 2.0], [0, 0, 2.0]])
     told = describe_answers(logits, asked, torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 2.0]]))
     assert told["accuracy"] == 0.5 and told["agreement"] == 0.75

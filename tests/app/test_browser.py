@@ -2,7 +2,7 @@
 
 import pytest
 
-from weightspace.app.live import LiveDecoder, Wish
+from weightspace.app.live import Blend, LiveDecoder
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.zoo.store import find_population
 
@@ -89,8 +89,8 @@ def test_a_drag_from_one_point_to_another_decodes_between_them(page, explorer, t
     page.mouse.move(*at(page, second), steps=6)
     page.mouse.up()
     settled(page)
-    live, wish = LiveDecoder(explorer), Wish(str(first), str(second), 0.5)
-    accuracy = live.show(wish)["behaviour"]["accuracy"]
+    live, blend = LiveDecoder(explorer), Blend(str(first), str(second), 0.5)
+    accuracy = live.show(blend)["behaviour"]["accuracy"]
     assert f"{100 * accuracy:.1f} %" in page.inner_text("#outcome .meter.good")
     before = page.frames[1].evaluate("latentMap.view")
     page.mouse.move(*page.evaluate("explorer.map.screen(explorer.map.between())"))
@@ -104,12 +104,10 @@ def test_a_drag_from_one_point_to_another_decodes_between_them(page, explorer, t
     with page.expect_download() as started:
         page.click("#download")
     started.value.save_as(tmp_path / "decoded.safetensors")
-    found, want = (
-        load_checkpoint(tmp_path / "decoded.safetensors"),
-        live.checkpoint(Wish(str(first), str(second), float(share))),
-    )
+    found = load_checkpoint(tmp_path / "decoded.safetensors")
+    want = live.decode(Blend(str(first), str(second), float(share))).checkpoint
     assert all(tensor.allclose(want.tensors[name]) for name, tensor in found.tensors.items())
-    assert found.metadata["other"] == explorer.name(str(second))
+    assert explorer.name(str(second)) in found.metadata["generated"]
 
 
 def test_sliders_obey_the_keys_and_let_go(page, explorer):

@@ -10,7 +10,7 @@ import torch
 
 from weightspace.app.behaviour import answer
 from weightspace.app.explorer import KEPT, Explorer, Settings, plain
-from weightspace.app.live import LiveDecoder, Wish
+from weightspace.app.live import Blend, LiveDecoder
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.errors import ArchitectureError, DecoderError, ExplorerError, WeightspaceError
 from weightspace.execute.module import to_module
@@ -40,7 +40,7 @@ def test_weights_say_what_the_population_recorded(explorer, table):
     assert "<html" in explorer.report("9")
 
 
-@pytest.mark.parametrize("key", ["32", "-1", "u1", "", "1e3", "٣", "../1", "9" * 50])
+@pytest.mark.parametrize("key", ["32", "-1", "u999", "", "1e3", "٣", "../1", "9" * 50])
 def test_a_network_that_is_not_there_is_named(explorer, key):
     with pytest.raises(ExplorerError, match="there is no network"):
         explorer.network(key)
@@ -102,28 +102,29 @@ def test_an_upload_is_shown_on_the_dataset_of_its_neighbours(drawn, tmp_path):
     assert explorer.weights("u1")["behaviour"] == {"dataset": "digits"}
 
 
-def test_a_wish_for_one_end_is_that_network(live, table):
+def test_a_blend_for_one_end_is_that_network(live, table):
     vectors = table.vectors.astype(np.float64)
-    np.testing.assert_array_equal(live.latent(Wish("3")), vectors[3])
-    np.testing.assert_allclose(live.latent(Wish("3", "8", 1.0)), vectors[8])
-    np.testing.assert_allclose(live.latent(Wish("3", "8", 0.25)), 0.75 * vectors[3] + 0.25 * vectors[8])
+    np.testing.assert_array_equal(live.latent(Blend("3")), vectors[3])
+    np.testing.assert_allclose(live.latent(Blend("3", "8", 1.0)), vectors[8])
+    np.testing.assert_allclose(live.latent(Blend("3", "8", 0.25)), 0.75 * vectors[3] + 0.25 * vectors[8])
     own = live.decoder.decode(vectors[3:4], live.explorer.open("3").program)
-    for name, tensor in live.decode(Wish("3")).tensors.items():
+    for name, tensor in live.decode(Blend("3")).checkpoint.tensors.items():
         torch.testing.assert_close(tensor, own[name][0])
-    assert any(not t.equal(own[n][0]) for n, t in live.decode(Wish("3", "8", 0.5)).tensors.items())
+    assert any(not t.equal(own[n][0]) for n, t in live.decode(Blend("3", "8", 0.5)).checkpoint.tensors.items())
 
 
 def test_what_is_shown_is_of_the_network_that_is_saved(live, explorer, tmp_path):
-    wish = Wish("3", "8", 0.5)
-    shown = live.show(wish)
-    live.checkpoint(wish).save(tmp_path / "decoded.safetensors")
+    blend = Blend("3", "8", 0.5)
+    shown = live.show(blend)
+    live.decode(blend).checkpoint.save(tmp_path / "decoded.safetensors")
     again = load_checkpoint(tmp_path / "decoded.safetensors")
     asked = explorer.questions("3")
     right = (answer(to_module(again), again.tensors, asked).argmax(1) == asked.y).double().mean()
     assert shown["behaviour"]["accuracy"] == pytest.approx(float(right))
     assert shown["behaviour"]["base_accuracy"] == pytest.approx(explorer.table["test_accuracy"][3], abs=1e-6)
-    assert again.metadata["base"] == explorer.name("3") and again.metadata["share"] == "0.5"
-    assert again.metadata["decoder"] == live.decoder.id
+    told = {"base": explorer.name("3"), "other": explorer.name("8"), "share": 0.5}
+    assert again.metadata["generated"] == f"explore {json.dumps(told)}"
+    assert again.metadata["decoder"] == live.decoder.id and again.metadata["encoder"] == explorer.table.encoder
     json.dumps(shown, allow_nan=False)
 
 
@@ -135,9 +136,9 @@ def test_what_is_shown_is_of_the_network_that_is_saved(live, explorer, tmp_path)
         *({"base": "3", "share": float("nan")}, {"base": "3", "wanted": {"a": True}}),
     ],
 )
-def test_a_wish_of_another_form_is_named(asked):
-    with pytest.raises(ExplorerError, match="a wish"):
-        Wish.of(asked)
+def test_a_blend_of_another_form_is_named(asked):
+    with pytest.raises(ExplorerError, match="a blend"):
+        Blend.of(asked)
 
 
 def test_a_decoder_of_other_latents_is_named(drawn, decoder, tmp_path):
@@ -158,7 +159,7 @@ def test_a_network_that_does_not_say_how_it_is_run_cannot_be_decoded(live, explo
     bare = replace(explorer.open("5").checkpoint, metadata={})
     monkeypatch.setattr(explorer, "_row", lambda row: Network(bare))
     with pytest.raises(WeightspaceError, match="does not say how its network is run") as found:
-        live.show(Wish("5"))
+        live.show(Blend("5"))
     assert not isinstance(found.value, ArchitectureError)
 
 

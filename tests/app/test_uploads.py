@@ -178,7 +178,7 @@ def test_folders_in_a_name_mean_nothing(name):
 def test_a_request_that_is_no_json_is_named(client):
     for body in (b"{{{", b"[" * 100_000, b'"x"', bytes(100_000)):
         status, told = client.post("/api/decode", body)
-        assert status == 400 and "a wish" in told["error"]
+        assert status == 400 and "a blend" in told["error"]
 
 
 def test_a_row_whose_weights_are_lost_says_so(client, explorer, monkeypatch):

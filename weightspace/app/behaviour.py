@@ -19,8 +19,9 @@ from weightspace.execute.stack import run_stacked
 from weightspace.graph.trace.program import Program
 from weightspace.zoo.data import load_dataset, shift_dataset
 
-MOST, EXAMPLES, CONFUSED = 1000, 20, 3
-"""Test inputs that networks are run on, single answers and confusions that are shown."""
+MOST, MEASURED, EXAMPLES, CONFUSED = 1000, 512, 20, 3
+"""Test inputs that networks are run on, training inputs that batch norms are measured on, single answers and confusions
+that are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class Questions:
         x: Inputs.
         y: Labels.
         classes: How many there are.
+        train: Some training inputs, without labels.
         of: How many inputs the test part has; these are drawn from them.
     """
 
@@ -39,6 +41,7 @@ class Questions:
     x: Tensor
     y: Int[Tensor, " inputs"]
     classes: int
+    train: Tensor
     of: int
 
     @property
@@ -90,9 +93,12 @@ def ask_of(dataset: str, shift: str = "none", data_dir: str | None = None) -> Qu
     data = shift_dataset(load_dataset(dataset, data_dir), shift)
     if data.y_test.ndim != 1 or data.y_test.is_floating_point():
         raise ExplorerError(f"{dataset} has no one label for each input, so there is no confusion to show.")
-    picked = torch.randperm(len(data.y_test), generator=Generator().manual_seed(0))[:MOST].sort().values
+    draw = Generator().manual_seed(0)
+    picked = torch.randperm(len(data.y_test), generator=draw)[:MOST].sort().values
+    measured = torch.randperm(len(data.x), generator=draw)[:MEASURED]
     name = dataset if shift == "none" else f"{dataset} ({shift.replace('_', ' ')})"
-    return Questions(name, data.x_test[picked], data.y_test[picked], data.outputs, len(data.y_test))
+    tested = data.x_test[picked], data.y_test[picked]
+    return Questions(name, *tested, data.outputs, data.x[measured], len(data.y_test))
 
 
 @torch.no_grad()

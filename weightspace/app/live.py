@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,21 +10,21 @@ from time import perf_counter
 from typing import Any, final
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from weightspace.app.behaviour import answer, describe_answers
 from weightspace.app.explorer import Explorer
-from weightspace.app.filters import first_filters
 from weightspace.app.network import Network, attempt
 from weightspace.app.steering import Steering, fit_steering
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.decode.decoder import Decoder
-from weightspace.errors import DecoderError, ExplorerError
+from weightspace.errors import DecoderError, ExplorerError, WeightspaceError
+from weightspace.train.improve import Wish, decode_latent
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be decoded.
+class Blend:
+    """What is to be decoded: one network, or what lies between two, moved until probes read what is wanted.
 
     Args:
         base: The network to start from, whose architecture the decoded one has.
@@ -38,20 +39,20 @@ class Wish:
     wanted: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: Any) -> Wish:
-        """Return the wish that a page sent.
+    def of(cls, asked: Any) -> Blend:
+        """Return the blend that a page sent.
 
         Raises:
             ExplorerError: It is of another form.
         """
         if not isinstance(asked, dict):
-            raise ExplorerError("a wish is an object with base, other, share and wanted.")
+            raise ExplorerError("a blend is an object with base, other, share and wanted.")
         base, other, share = asked.get("base"), asked.get("other"), asked.get("share", 0.0)
         wanted = asked.get("wanted", {})
         numbers = [share, *wanted.values()] if isinstance(wanted, dict) else [None]
         fits = isinstance(other, str | None) and all(_is_number(n) for n in numbers)
         if not isinstance(base, str) or not fits or not 0 <= share <= 1:
-            raise ExplorerError("a wish names its base, and holds numbers: a share of 0 to 1 and what sliders read.")
+            raise ExplorerError("a blend names its base, and holds numbers: a share of 0 to 1 and what sliders read.")
         return cls(base, other, float(share), {str(name): float(value) for name, value in wanted.items()})
 
 
@@ -65,20 +66,20 @@ class Decoded:
 
     Args:
         vector: That it was decoded from.
-        tensors: Its weights.
+        checkpoint: Its weights, with the program and where they are from, as `weightspace decode` writes them.
         like: The network whose architecture it has.
         like_key: Its row.
     """
 
     vector: np.ndarray
-    tensors: Mapping[str, Tensor]
+    checkpoint: Checkpoint
     like: Network
     like_key: str
 
 
 @final
 class LiveDecoder:
-    """Decodes wishes into networks that can be looked at.
+    """Decodes blends into networks that can be looked at.
 
     Args:
         explorer: Knows the latents, the networks and the datasets.
@@ -99,36 +100,53 @@ class LiveDecoder:
         """Return the decoder and the sliders."""
         return {"decoder": self.decoder.id, "sliders": [slider.as_dict() for slider in self.steering.sliders]}
 
-    def latent(self, wish: Wish) -> np.ndarray:
-        """Return the latent that is wished for: a point between two networks, moved until the probes read it.
+    def latent(self, blend: Blend) -> np.ndarray:
+        """Return the latent of a blend.
 
         Raises:
             ExplorerError: A network or a slider is not there.
         """
-        vector = self.explorer.vector(wish.base)
-        if wish.other is not None:
-            vector = (1 - wish.share) * vector + wish.share * self.explorer.vector(wish.other)
-        return self.steering.move(vector, wish.wanted)
+        vector = self.explorer.vector(blend.base)
+        if blend.other is not None:
+            vector = (1 - blend.share) * vector + blend.share * self.explorer.vector(blend.other)
+        return self.steering.move(vector, blend.wanted)
 
-    def decode(self, wish: Wish) -> Decoded:
-        """Return the network that is wished for.
+    def decode(self, blend: Blend) -> Decoded:
+        """Return the network of a blend; batch norms are measured where there is a dataset.
 
         Raises:
             WeightspaceError: A network cannot be read, or does not say what it computes, or nothing finite comes out.
         """
-        vector, key = self.latent(wish), self.explorer.nearest_row(wish.base)
+        vector, key = self.latent(blend), self.explorer.nearest_row(blend.base)
         like = self.explorer.open(key)
-        tensors = {name: t[0] for name, t in self.decoder.decode(vector[None], like.program).items()}
-        return Decoded(vector, tensors, like, key)
+        wish = Wish(like.program, f"explore {json.dumps(self._told(blend))}", self._inputs(key, like))
+        made, _ = decode_latent(self.decoder, torch.from_numpy(vector), wish)
+        return Decoded(vector, made, like, key)
 
-    def show(self, wish: Wish) -> dict[str, Any]:
-        """Return what the page shows of the network that is wished for.
+    def _inputs(self, key: str, like: Network) -> torch.Tensor | None:
+        """What batch norms are measured on; why there is nothing is said where its answers would be shown."""
+        try:
+            asked = self.explorer.questions(key)
+            asked.check(like.program)
+        except WeightspaceError:
+            return None
+        return asked.train
+
+    def _told(self, blend: Blend) -> dict[str, Any]:
+        """A blend with ids in place of keys."""
+        told: dict[str, Any] = {"base": self.explorer.name(blend.base)}
+        if blend.other is not None:
+            told |= {"other": self.explorer.name(blend.other), "share": blend.share}
+        return told | ({"wanted": dict(blend.wanted)} if blend.wanted else {})
+
+    def show(self, blend: Blend) -> dict[str, Any]:
+        """Return what the page shows of the network of a blend.
 
         Raises:
             WeightspaceError: As `decode`.
         """
         start = perf_counter()
-        made = self.decode(wish)
+        made = self.decode(blend)
         places, _ = self.explorer.drawn.locate(made.vector[None])
         nearest = self.explorer.neighbours(made.vector, 1)[0]
         return {
@@ -137,30 +155,18 @@ class LiveDecoder:
             "usual": self.explorer.usual,
             "readings": self.steering.read(made.vector),
             "like": self.explorer.name(made.like_key),
-            "behaviour": attempt(lambda: self._behaviour(made, wish)),
-            "filters": attempt(lambda: first_filters(made.tensors, made.like.graph, made.like.inputs).as_dict()),
+            "behaviour": attempt(lambda: self._behaviour(made, blend)),
+            "filters": attempt(
+                lambda: first_filters(made.checkpoint.tensors, made.like.graph, made.like.inputs).as_dict()
+            ),
             "milliseconds": 1000 * (perf_counter() - start),
         }
 
-    def _behaviour(self, made: Decoded, wish: Wish) -> dict[str, Any]:
+    def _behaviour(self, made: Decoded, blend: Blend) -> dict[str, Any]:
         asked = self.explorer.questions(made.like_key)
-        own = made.like.logits(asked) if wish.base == made.like_key else None
-        told = describe_answers(answer(made.like.module, made.tensors, asked), asked, own)
+        own = made.like.logits(asked) if blend.base == made.like_key else None
+        told = describe_answers(answer(made.like.module, made.checkpoint.tensors, asked), asked, own)
         return told if own is None else told | {"base_accuracy": float((own.argmax(1) == asked.y).double().mean())}
-
-    def checkpoint(self, wish: Wish) -> Checkpoint:
-        """Return the network that is wished for, with its program and where it is from in its metadata.
-
-        Raises:
-            WeightspaceError: As `decode`.
-        """
-        made = self.decode(wish)
-        told = {"decoder": self.decoder.id, "encoder": self.decoder.encoder, "base": self.explorer.name(wish.base)}
-        if wish.other is not None:
-            told |= {"other": self.explorer.name(wish.other), "share": f"{wish.share:g}"}
-        told |= {f"wanted {name}": f"{value:g}" for name, value in wish.wanted.items()}
-        metadata = {**told, "architecture": made.like.checkpoint.metadata["architecture"]}
-        return Checkpoint(made.tensors, metadata, source="decoded")
 
 
 def _find_decoder(explorer: Explorer) -> Decoder:

@@ -138,14 +138,14 @@ class Service:
         return Response(data, media_type="application/octet-stream", headers=named)
 
     def _show(self, asked: Any) -> dict[str, Any]:
-        from weightspace.app.live import Wish
+        from weightspace.app.live import Blend
 
-        return self.live().show(Wish.of(asked))
+        return self.live().show(Blend.of(asked))
 
     def _save(self, asked: Any) -> bytes:
-        from weightspace.app.live import Wish
+        from weightspace.app.live import Blend
 
-        checkpoint = self.live().checkpoint(Wish.of(asked))
+        checkpoint = self.live().decode(Blend.of(asked)).checkpoint
         with tempfile.TemporaryDirectory(prefix="weightspace-") as folder:
             checkpoint.save(Path(folder) / "decoded.safetensors")
             return (Path(folder) / "decoded.safetensors").read_bytes()
