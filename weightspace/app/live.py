@@ -156,9 +156,7 @@ class LiveDecoder:
             "readings": self.steering.read(made.vector),
             "like": self.explorer.name(made.like_key),
             "behaviour": attempt(lambda: self._behaviour(made, blend)),
-            "filters": attempt(
-                lambda: first_filters(made.checkpoint.tensors, made.like.graph, made.like.inputs).as_dict()
-            ),
+            "filters": Network(made.checkpoint).show_filters(),
             "milliseconds": 1000 * (perf_counter() - start),
         }
 
