@@ -56,9 +56,9 @@ def test_a_decoded_network_runs_with_the_program_beside_it():
 
 
 def test_many_are_decoded_as_one_by_one():
-    program, z = architecture_of(MLP), latents(TOGETHER + 3)
+    program, z = architecture_of(MLP), latents(TOGETHER["cpu"] + 3)
     whole = decoder().decode(z, program)
-    for place in (0, TOGETHER + 2):
+    for place in (0, TOGETHER["cpu"] + 2):
         alone = decoder().decode(z[place : place + 1], program)
         for name, weight in alone.items():
             torch.testing.assert_close(whole[name][place], weight[0], rtol=1e-4, atol=1e-5)

@@ -96,3 +96,9 @@ def test_taps_have_codes_of_their_own():
         apart = torch.cdist(codes, codes) + 10 * torch.eye(len(codes), dtype=torch.float64)
         assert apart.min() > 0.1
     assert tap_cosines((), 12).shape == (1, 12)
+
+
+def test_blocks_are_never_loud_beyond_measure():
+    target = Target.of(GRAPHS["mlp"])
+    found = network()(1e6 * latents(3), target)
+    assert max(weight.abs().max() for weight in found.values()) < 1e3

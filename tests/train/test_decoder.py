@@ -66,6 +66,7 @@ def test_networks_that_are_hardly_sure_count_as_much():
     logits = draw(4, 10, 3, seed=0)
     wrong = draw(4, 10, 3, seed=1)
     assert behaviour_loss(1e-2 * wrong, 1e-2 * logits) > 0.5 * behaviour_loss(wrong, logits)
+    assert behaviour_loss(1e-2 * logits, logits) < 0.3 * behaviour_loss(1e-2 * wrong, logits)
 
 
 def test_an_update_depends_on_the_seed_alone():
@@ -105,3 +106,13 @@ def test_a_decoded_network_that_says_nothing_still_learns():
     silent = torch.zeros(2, 4, 3, requires_grad=True)
     behaviour_loss(silent, torch.randn(2, 4, 3, generator=Generator().manual_seed(0))).backward()
     assert silent.grad is not None and silent.grad.isfinite().all() and silent.grad.any()
+
+
+def test_an_update_that_goes_wrong_does_not_end_the_training():
+    wrong = group(4)
+    wrong.answers[:] = torch.nan
+    training = DecoderTraining(DecoderNetwork(SMALL, generator=Generator().manual_seed(0)), [wrong])
+    before = [p.clone() for p in training.network.parameters()]
+    assert training.advance(0.5).isnan()
+    for ours, theirs in zip(training.network.parameters(), before, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0)

@@ -21,7 +21,7 @@ from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.trace.literals import Literals
 from weightspace.graph.trace.program import Program
 
-TOGETHER = 256
+TOGETHER = {"cpu": 64, "cuda": 4096}
 """Networks that are decoded at once."""
 
 
@@ -136,7 +136,7 @@ class Decoder:
         if isinstance(architecture, Program):
             self.check_architecture(architecture)
         target = Target.of(architecture)
-        parts = [self.network(part, target) for part in z.split(TOGETHER)]
+        parts = [self.network(part, target) for part in z.split(TOGETHER[z.device.type])]
         found = {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
         lost = [name for name, weight in found.items() if not weight.isfinite().all()]
         if lost:

@@ -30,8 +30,8 @@ DEPTHS, TAPS = 8, 12
 """Numbers that tell a stage's place, a tap."""
 MEASURED = {"running mean": 0.0, "running variance": 1.0}
 """Blocks that are measured on data, not decoded, and what they hold until then."""
-FARTHEST = 6.0
-"""Deviations that a number of a vector counts as, at most."""
+FARTHEST, LOUDEST = 6.0, 3.0
+"""Deviations that a number of a vector counts as, at most; logarithm of how much larger a block is than drawn."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class DecoderNetwork(nn.Module):
         states = self._states(h, z, target)
         about = self._about(z, target)
         told = [(a @ b).unsqueeze(2) for a, b in zip((about,) * 3, self.about, strict=True)]
-        level = (0.2 / self.config.width**0.5 * about @ self.level).exp()[..., None]
+        level = (LOUDEST * (0.1 / self.config.width**0.5 * about @ self.level).tanh()).exp()[..., None]
         return {
             edge.tensor: target.stored(edge, self._block(states, edge, [t[:, i] for t in told], level[:, i]))
             for i, edge in enumerate(target.plan.edges)

@@ -60,17 +60,20 @@ class Encoded:
 def behaviour_loss(answers: Tensor, wanted: Tensor) -> Tensor:
     """How unlike answers are, as probabilities and whatever their scale.
 
-    Divergence of the probabilities, the same of logits that are scaled so that those wanted are of root mean square
-    `SHARP`, and squared error of logits that are centred over classes and scaled network by network.
+    Divergence of the probabilities; and of the probabilities of logits that are centred over classes and brought to a
+    root mean square of `SHARP`, network by network, so that networks that are hardly sure count as much, and one whose
+    scale is wrong still learns which class to answer.
 
     Args:
         answers: Of decoded networks, `(models, inputs, classes)`.
         wanted: Of the encoded ones.
     """
-    ours, theirs = (x - x.mean(2, keepdim=True) for x in (answers, wanted))
-    mine, size = ((x.square().mean((1, 2), keepdim=True) + 1e-6).sqrt() for x in (ours, theirs))  # a silent one learns
-    found = 0.5 * _divergence(ours, theirs) + _divergence(SHARP * ours / size, SHARP * theirs / size)
-    return found + 0.5 * F.mse_loss(ours / mine, theirs / size)
+    return 0.5 * _divergence(answers, wanted) + _divergence(_scaled(answers), _scaled(wanted))
+
+
+def _scaled(logits: Tensor) -> Tensor:
+    centred = logits - logits.mean(2, keepdim=True)
+    return SHARP * centred / (centred.square().mean((1, 2), keepdim=True) + 1e-6).sqrt()  # finite where all are alike
 
 
 def _divergence(answers: Tensor, wanted: Tensor) -> Tensor:
@@ -115,7 +118,10 @@ class DecoderTraining:
         loss = self._loss(group, group.own if own else group.menu.draw(draw), (networks, images), draw)
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        size = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for parameter in self.network.parameters():  # one update that went wrong must not end the training
+            if parameter.grad is not None:
+                parameter.grad = torch.where(size.isfinite(), parameter.grad, 0.0)
         self.optimizer.step()
         self.step += 1
         behind = max(1 - KEPT, 10 / (9 + self.step))
