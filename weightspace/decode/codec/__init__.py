@@ -1,0 +1,1 @@
+"""Weights as few bytes and back, for the same architecture."""
