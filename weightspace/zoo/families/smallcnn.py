@@ -34,9 +34,10 @@ class SmallCNN(nn.Module):
             raise ValueError(f"it takes images of at least 15 x 15 pixels, not {signature.inputs}")
         if depth < 3:
             raise ValueError(f"it has at least 3 convolutions, not {depth}")
-        ways = [{"stride": 2}] * 3 + [{"padding": 1}] * (depth - 3)
-        pairs = pairwise((channels, *[width] * depth))
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, **way) for (a, b), way in zip(pairs, ways, strict=True))
+        pairs = enumerate(pairwise((channels, *[width] * depth)))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2 if i < 3 else 1, padding=0 if i < 3 else 1) for i, (a, b) in pairs
+        )
         self.activation = make_activation(activation)
         self.dropout = Dropout() if dropout else nn.Identity()
         self.head = nn.Linear(width, signature.outputs)
