@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 
 from weightspace.errors import AuditError
@@ -55,8 +55,8 @@ class Answers:
     def take(self, rows: np.ndarray | Sequence[int]) -> Answers:
         """Return some of the networks."""
         where = np.asarray(rows)
-        where = np.flatnonzero(where) if where.dtype == bool else where
-        return Answers(self.chosen[torch.from_numpy(where.astype(np.int64))], self.labels, self.runs[where])
+        where = np.flatnonzero(where) if where.dtype == bool else where.astype(np.int64)
+        return Answers(self.chosen[torch.from_numpy(where)], self.labels, self.runs[where])
 
 
 def join_answers(parts: Iterable[Answers]) -> Answers:
@@ -77,7 +77,7 @@ def answer(
     module: nn.Module,
     stacked: Mapping[str, Tensor],
     inputs: Float[Tensor, "inputs ..."],
-    labels: Int[Tensor, " inputs"],
+    labels: Integer[Tensor, " inputs"],
     runs: np.ndarray,
 ) -> Answers:
     """Return what each network of a stack answers, run where the inputs lie.

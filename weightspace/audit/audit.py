@@ -91,12 +91,13 @@ def audit_sample(
     groups = decode_groups(sample, decoder)
     runs = own_runs("generated", len(sample))
     answers = answer_groups(groups, reference.inputs, reference.train.labels, runs)
-    entries = {"generated": Entry("generated", answers, groups, runs)} | _references(sample, generator, reference)
+    entries = {"generated": Entry("generated", answers, groups, runs)}
+    entries |= _references(sample, generator, decoder, reference)
     for name, made in reference.baselines.items():
         entries[name] = Entry("baseline", made, (), reference.origins[name], weights=reference.weights[name])
     known = Known(reference.train, reference.rebuilt, reference.fresh, {})
     weighed = replace(known, yardsticks=_yardsticks(sample, generator, decoder, reference))
-    rows = measure_table({"generated": entries.pop("generated")}, weighed)
+    rows = measure_table({name: entries.pop(name) for name in ALONE}, weighed)
     rows += measure_table(entries, known)
     asked = np.asarray(sample.asked.get(ACCURACY, ()), np.float64)
     told = measure_fidelity(asked, answers.accuracy) if len(asked) else None
@@ -104,13 +105,16 @@ def audit_sample(
     return Audit(f"Audit of {len(sample)} networks of {generator.name}", about, tuple(rows), told, pair, {})
 
 
-def _references(sample: Sample, generator: Generator, reference: Reference) -> dict[str, Entry]:
+def _references(sample: Sample, generator: Generator, decoder: Decoder, reference: Reference) -> dict[str, Entry]:
     """Training networks like those asked for, their reconstructions, and held-out ones."""
     train, rebuilt, fresh = reference.train, reference.rebuilt, reference.fresh
-    near = np.unique(_nearest(generator, sample.vectors, 1))
-    sets = {"training networks nearest": (train.take(near), False), ALONE[1]: (rebuilt.take(near), False)}
+    near = _nearest(generator, sample.vectors, 1)
+    again = decode_groups(replace(sample, vectors=generator.rows.vectors[near]), decoder)
+    copies = rebuilt.take(near)
+    sets = {"training networks nearest": (train.take(np.unique(near)), False)}
     sets |= {"training networks": (train, True), "held-out networks": (fresh, True)}
-    return {name: Entry("reference", part, (), part.runs, seen) for name, (part, seen) in sets.items()}
+    found = {ALONE[1]: Entry("reference", copies, again, copies.runs)}
+    return found | {name: Entry("reference", part, (), part.runs, seen) for name, (part, seen) in sets.items()}
 
 
 def _nearest(generator: Generator, vectors: np.ndarray, count: int) -> np.ndarray:

@@ -9,6 +9,9 @@ import numpy as np
 from weightspace.audit.answers import Answers
 from weightspace.audit.overlap import expected_at, largest_overlaps
 
+MOST = 2.0
+"""Novelty, at most: networks that answer by chance are all alike, and anything else looks new beside them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Novelty:
@@ -25,7 +28,7 @@ class Novelty:
     @property
     def share(self) -> np.ndarray:
         """How far each is from the nearest, by how far a fresh training is: 0 for a copy, 1 for a fresh one."""
-        return (1 - self.largest) / np.maximum(1 - self.expected, 1e-6)
+        return np.minimum((1 - self.largest) / np.maximum(1 - self.expected, 1e-6), MOST)
 
 
 def measure_novelty(mine: Answers, learned_from: Answers, fresh: Answers) -> Novelty:

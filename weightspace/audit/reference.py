@@ -126,6 +126,7 @@ def build_reference(
     population: Population,
     data: Dataset,
     *,
+    count: int = COUNT,
     seed: int = 0,
 ) -> Reference:
     """Return what a generator's networks are to be held against.
@@ -136,6 +137,7 @@ def build_reference(
         table: Latents of the population, whose `split` says what was held out as `test`.
         population: The networks.
         data: What they were trained on; the first of its test inputs are kept.
+        count: Networks of each baseline.
         seed: Of the baselines.
 
     Raises:
@@ -155,7 +157,7 @@ def build_reference(
     )
     train = answer_groups(groups, inputs, labels, train_runs)
     best = train.accuracy >= np.quantile(train.accuracy, BEST)
-    made = answer_baselines(make_pools(groups, train_runs, best), COUNT, inputs, labels, seed=seed)
+    made = answer_baselines(make_pools(groups, train_runs, best), count, inputs, labels, seed=seed)
     held_out, decoded = (answer_groups(g, inputs, labels, runs[fresh]) for g in (kept_back, beside))
     sticks = make_yardsticks(
         [

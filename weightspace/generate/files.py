@@ -66,7 +66,7 @@ def save_generator(folder: Path, generator: Generator) -> Path:
     arrays |= {"rows.vectors": rows.vectors, "rows.codes": rows.codes, "rows.runs": rows.runs.astype(np.int64)}
     tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
     tensors |= {"rows.architectures": torch.from_numpy(which.astype(np.int64))}
-    tensors |= {f"prior.{key}": value.detach().cpu().contiguous() for key, value in generator.prior.state().items()}
+    tensors |= {f"prior.{key}": value.detach().cpu().clone() for key, value in generator.prior.state().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / WEIGHTS) as draft:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,7 +37,7 @@ class LatentPrior(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, train: Points, held_out: Points, *, seed: int = 0) -> Self:
+    def fit(cls, train: Points, held_out: Points, *, seed: int = 0) -> LatentPrior:
         """Return the prior of the training points; held-out ones choose sizes and when to stop."""
 
     @abstractmethod
@@ -65,7 +64,7 @@ class LatentPrior(ABC):
 
     @classmethod
     @abstractmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> Self:
+    def from_state(cls, state: Mapping[str, Tensor]) -> LatentPrior:
         """Return the prior that `state` came from."""
 
 
