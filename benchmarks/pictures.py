@@ -49,13 +49,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         for name in POPULATIONS:
-            _run("zoo", "embed", name, "-o", work / f"{name}.parquet")
+            run_quietly("zoo", "embed", name, "-o", work / f"{name}.parquet")
         tables = [LatentTable.read_parquet(work / f"{name}.parquet") for name in POPULATIONS]
         concat_tables(tables).to_parquet(work / "populations.parquet")
         find_population("lineage").checkpoint(NETWORK).save(work / "relabelled_root.safetensors")
-        _run("map", work / "populations.parquet", "-o", work / "map.html")
+        run_quietly("map", work / "populations.parquet", "-o", work / "map.html")
         against = ("--table", "populations.parquet")
-        _run("report", "relabelled_root.safetensors", *against, "-o", "report.html", folder=work)
+        run_quietly("report", "relabelled_root.safetensors", *against, "-o", "report.html", folder=work)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             for name, scheme, height in SCENES:
@@ -68,7 +68,8 @@ def main() -> int:
     return 0
 
 
-def _run(*arguments: object, folder: Path | None = None) -> None:
+def run_quietly(*arguments: object, folder: Path | None = None) -> None:
+    """Run the command without its words on standard output."""
     subprocess.run([COMMAND, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 

@@ -156,7 +156,7 @@ class LiveDecoder:
             "readings": self.steering.read(made.vector),
             "like": self.explorer.name(made.like_key),
             "behaviour": attempt(lambda: self._behaviour(made, blend)),
-            "filters": Network(made.checkpoint).show_filters(),
+            "filters": made.like.show_filters(made.checkpoint.tensors),
             "milliseconds": 1000 * (perf_counter() - start),
         }
 

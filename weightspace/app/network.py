@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, final
@@ -64,18 +64,25 @@ class Network:
         """Runs it."""
         return to_module(self.checkpoint)
 
+    @cached_property
+    def _answered(self) -> dict[str, Tensor]:
+        return {}
+
     def logits(self, asked: Questions) -> Tensor:
-        """Return what it answers, `(inputs, classes)`.
+        """Return what it answers, `(inputs, classes)`; each dataset is asked once.
 
         Raises:
             ExplorerError: It takes other inputs or tells other classes apart, or cannot be run.
         """
-        asked.check(self.program)
-        return answer(self.module, self.checkpoint.tensors, asked)
+        if asked.name not in self._answered:
+            asked.check(self.program)
+            self._answered[asked.name] = answer(self.module, self.checkpoint.tensors, asked)
+        return self._answered[asked.name]
 
-    def show_filters(self) -> dict[str, Any]:
-        """Return the pictures of its first layer, or why there are none."""
-        return attempt(lambda: first_filters(self.checkpoint.tensors, self.graph, self.inputs).as_dict())
+    def show_filters(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Return the pictures of its first layer, or that of other weights of its architecture; or why there are none."""
+        shown = self.checkpoint.tensors if tensors is None else tensors
+        return attempt(lambda: first_filters(shown, self.graph, self.inputs).as_dict())
 
     def show_behaviour(self, choices: Sequence[Callable[[], Questions]]) -> dict[str, Any]:
         """Return its answers to the first questions that it can be asked, or why to none."""
