@@ -85,7 +85,7 @@ def test_another_encoder_is_refused(table, runs, tmp_path, capsys):
     metadata = latents.data.schema.metadata | {b"weightspace.encoder": b"other-1"}
     LatentTable(latents.data.replace_schema_metadata(metadata)).to_parquet(table, overwrite=True)
     assert _search(table, "--like", runs / "net0.safetensors") == 1
-    assert "holds latents of the encoder other-1, not of random-sweep" in capsys.readouterr().err
+    assert "holds latents of the encoder other-1, not of zoo-256" in capsys.readouterr().err
     assert _search(table, "--like", "net0") == 0  # no encoder is needed
 
 

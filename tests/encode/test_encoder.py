@@ -156,13 +156,12 @@ def test_a_latent_names_its_axes_and_stages(encoder):
     assert set(latent.stages) <= {stage.name for stage in graph.stages}
 
 
-def test_the_encoder_that_ships_is_named_for_what_it_is(folder):
-    encoder = Encoder.from_pretrained()
-    assert encoder.id.startswith("random-sweep-")
-    assert encoder.id == Encoder.from_pretrained("random-sweep").id
+def test_the_encoder_that_learned_nothing_is_named_for_what_it_is(folder):
+    encoder = Encoder.from_pretrained("random-sweep")
+    assert encoder.id.startswith("random-sweep-") and encoder.predictor is None
     vector = encoder.encode(folder / "net0.safetensors").vector
     assert vector.shape == (256,) and vector.dtype == torch.float32
-    with pytest.raises(EncoderError, match="pass a folder that holds one, or random-sweep"):
+    with pytest.raises(EncoderError, match="pass a folder that holds one, or zoo-256, random-sweep"):
         Encoder.from_pretrained("nobody")
 
 

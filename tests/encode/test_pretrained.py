@@ -14,7 +14,9 @@ from weightspace.errors import EncoderError
 from weightspace.execute.module import from_module
 from weightspace.graph.trace.program import Program
 
-SMALL = SweepConfig(width=8, pairs=6, waves=0, features=12, stage=10, latent=16, depths=3, probes=4, hidden=24)
+SMALL = SweepConfig(
+    width=8, pairs=6, waves=0, features=12, stage=10, latent=16, depths=3, probes=4, hidden=24, answers=4
+)
 
 
 def encoder(run: bool = True) -> Encoder:

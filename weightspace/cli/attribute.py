@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from weightspace.cli.manners import UsageError
 from weightspace.cli.show import show
+from weightspace.encode import DEFAULT
 
 if TYPE_CHECKING:
     from weightspace.checkpoint.checkpoint import Checkpoint
@@ -38,7 +39,7 @@ class Asked:
 
     tells: str | None = None
     table: Path | None = None
-    encoder: str = "random-sweep"
+    encoder: str = DEFAULT
 
 
 _DEFAULT = Asked()

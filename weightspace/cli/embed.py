@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 
 from weightspace.cli.manners import Inputs, UsageError, check_output, complain, complain_about, find_inputs, progress
 from weightspace.cli.show import show
+from weightspace.encode import DEFAULT
 from weightspace.inspect.coverage import coverage_sections, summarise
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class How:
         trust: Let plain values stand for reviewed harmless classes in a pickle; nothing is run either way.
     """
 
-    encoder: str = "random-sweep"
+    encoder: str = DEFAULT
     weights_only: bool = False
     predict: bool = False
     trust: bool = False

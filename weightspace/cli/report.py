@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from weightspace.cli.manners import UsageError, check_output
+from weightspace.encode import DEFAULT
 
 if TYPE_CHECKING:
     from weightspace.inspect.examine import Context
@@ -90,6 +91,6 @@ def _context(against: Against) -> Context:
         from weightspace.latents.table import LatentTable
 
         table = None if against.table is None else LatentTable.read_parquet(against.table)
-        encoder = Encoder.from_pretrained(against.encoder or "random-sweep")
+        encoder = Encoder.from_pretrained(against.encoder or DEFAULT)
     parent = None if against.parent is None else load_checkpoint(against.parent, trust=against.trust)
     return Context(encoder, table, parent)

@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from weightspace.cli.manners import complain_about, progress
 from weightspace.cli.show import show
 from weightspace.cli.zoo import read_condition
+from weightspace.encode import DEFAULT
 from weightspace.inspect.sections import Section, number_text
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class How:
     """
 
     metric: Literal["euclidean", "cosine"] = "euclidean"
-    encoder: str = "random-sweep"
+    encoder: str = DEFAULT
     why: bool = False
     trust: bool = False
 

@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from weightspace.cli.manners import UsageError, check_output, complain_about, progress
 from weightspace.cli.show import show
 from weightspace.cli.zoo_tables import built_sections, evaluation_sections, list_sections, population_sections
+from weightspace.encode import DEFAULT
 
 if TYPE_CHECKING:
     from weightspace.zoo.build import Progress
@@ -194,7 +195,7 @@ def embed(
     /,
     *,
     output: Output,
-    encoder: str = "random-sweep",
+    encoder: str = DEFAULT,
     where: tuple[str, ...] = (),
     force: bool = False,
     json: bool = False,

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.checkpoint.load import load_checkpoint
+from weightspace.encode import DEFAULT
 from weightspace.encode.answers import answer_probes
 from weightspace.encode.batch import Architectures, stack
 from weightspace.encode.cache import RowCache
@@ -51,7 +52,7 @@ class Encoder:
         self.id = f"{name}-{VERSION}-{_digest(network)}" + ("" if self.run or not network.config.probes else "-unrun")
 
     @classmethod
-    def from_pretrained(cls, name: str = "random-sweep", *, run: bool = True) -> Encoder:
+    def from_pretrained(cls, name: str = DEFAULT, *, run: bool = True) -> Encoder:
         """Return an encoder by its name, or the one in a folder.
 
         `random-sweep` has learned nothing: its parameters are drawn from a fixed seed.
@@ -68,7 +69,9 @@ class Encoder:
             return cls(name, SweepNetwork(SweepConfig(), generator=generator).double())
         folder = find_encoder(name)
         if folder is None:
-            raise EncoderError(f"there is no encoder {name!r}: pass a folder that holds one, or {', '.join(SEEDS)}.")
+            raise EncoderError(
+                f"there is no encoder {name!r}: pass a folder that holds one, or {', '.join((DEFAULT, *SEEDS))}."
+            )
         return cls(*load_encoder(folder), run=run)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
