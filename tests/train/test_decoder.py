@@ -1,5 +1,7 @@
 """A decoder learns to answer as the encoded networks do, in their architecture and in others."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Generator
@@ -116,3 +118,14 @@ def test_an_update_that_goes_wrong_does_not_end_the_training():
     assert training.advance(0.5).isnan()
     for ours, theirs in zip(training.network.parameters(), before, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0)
+
+
+def test_noise_on_latents_counts_in_their_deviations():
+    def loss(noise: float, size: float) -> float:
+        encoded = group(4)
+        encoded = dataclasses.replace(encoded, vectors=size * encoded.vectors)
+        network = DecoderNetwork(SMALL, generator=Generator().manual_seed(0))
+        return float(DecoderTraining(network, [encoded], noise=noise).advance(0.0))
+
+    assert loss(0.5, 1.0) != loss(0.0, 1.0)
+    assert loss(0.5, 100.0) == pytest.approx(loss(0.5, 1.0), rel=0.05)

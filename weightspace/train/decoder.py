@@ -88,13 +88,21 @@ class DecoderTraining:
         network: It.
         groups: What is decoded; half of the time into its own architecture, else into one of its menu.
         learning_rate: At its highest, after a rise over 100 updates; a cosine brings it down by `progress`.
+        noise: On each number of a latent, in its deviations, so that few networks are not learned by heart.
         seed: Of what is drawn.
     """
 
     def __init__(
-        self, network: DecoderNetwork, groups: Sequence[Encoded], *, learning_rate: float = 1e-3, seed: int = 0
+        self,
+        network: DecoderNetwork,
+        groups: Sequence[Encoded],
+        *,
+        learning_rate: float = 1e-3,
+        noise: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self.network, self.groups, self.rate, self.seed, self.step = network, list(groups), learning_rate, seed, 0
+        self.noise = noise
         self.shares = torch.tensor([len(group) ** 0.5 for group in groups])
         network.standardise(torch.cat([group.vectors for group in groups]))
         fused = groups[0].vectors.device.type == "cuda"
@@ -135,7 +143,11 @@ class DecoderTraining:
         device = group.vectors.device
         places = torch.multinomial(group.telling, count, generator=draw).to(device, non_blocking=True)
         shown = torch.randint(len(group.inputs), (images,), generator=draw).to(device, non_blocking=True)
-        decoded = self.network(group.vectors[places], into.target)
+        vectors = group.vectors[places]
+        if self.noise:
+            drawn = torch.randn(vectors.shape, generator=draw).to(device, non_blocking=True)
+            vectors = vectors + self.noise * self.network.spread * drawn
+        decoded = self.network(vectors, into.target)
         answers = run_lightly(into.module, decoded, group.inputs[shown])
         return behaviour_loss(answers, group.answers[places[:, None], shown].float())
 

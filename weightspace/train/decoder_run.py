@@ -43,6 +43,7 @@ class DecoderTrainConfig:
         networks: Decoded in an update; fewer where they are large.
         images: They answer.
         learning_rate: At its highest.
+        noise: On each number of a latent, in its deviations; more of it for fewer networks.
         inputs: That each network has answered beforehand.
         views: Networks between snapshots of a run to learn from beside each network.
     """
@@ -57,6 +58,7 @@ class DecoderTrainConfig:
     networks: int = 64
     images: int = 64
     learning_rate: float = 1e-3
+    noise: float = 0.2
     inputs: int = 4096
     views: int = 2
 
@@ -119,7 +121,8 @@ def train_decoder(config: DecoderTrainConfig, place: Place, *, report: Report | 
     groups = read_encoded(encoder, populations, reading)
     sizes = replace(config.sizes, latent=encoder.network.config.latent)
     network = DecoderNetwork(sizes, generator=Generator().manual_seed(config.seed)).to(place.device)
-    training = DecoderTraining(network, groups, learning_rate=config.learning_rate, seed=config.seed)
+    rates = {"learning_rate": config.learning_rate, "noise": config.noise}
+    training = DecoderTraining(network, groups, **rates, seed=config.seed)
     _run(config, training, place, report)
     return Decoder(config.name, training.average.cpu(), encoder.id, shapes, classes)
 
