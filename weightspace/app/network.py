@@ -80,7 +80,7 @@ class Network:
         return self._answered[asked.name]
 
     def show_filters(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
-        """Return the pictures of its first layer, or that of other weights of its architecture; or why there are none."""
+        """Return the pictures of its first layer, or of other weights in its place; or why there are none."""
         shown = self.checkpoint.tensors if tensors is None else tensors
         return attempt(lambda: first_filters(shown, self.graph, self.inputs).as_dict())
 
