@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 320, 52, 40, 14, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520.0, 320.0, 52.0, 40.0, 14.0, 14.0
 COLOURS = ("accent", "warn", "good", "bad", "soft")
 
 
@@ -69,7 +69,7 @@ def draw_points(series: Sequence[Series], *, along: str, up: str, diagonal: bool
     about = escape(f"{up} over {along}")
     key = "".join(f'<span><i style="background:var(--{s.colour})"></i>{escape(s.name)}</span>' for s in shown if s.name)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" role="img" aria-label="{about}"><title>{about}</title>'
+        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" width="100%" role="img" aria-label="{about}"><title>{about}</title>'
         f'{"".join(parts)}</svg><div class="key">{key}</div>'
     )
 

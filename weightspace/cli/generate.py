@@ -30,7 +30,7 @@ class What:
         condition: Such as test_accuracy=0.95, test_accuracy=0.9.. or activation=relu,width=16; may be repeated.
         architecture: A family with options, such as smallcnn:width=8,activation=relu, or POPULATION:ARCHITECTURE; by
             default that of the training network nearest to each.
-        guidance: How far the condition is followed, 1 as the training networks do; of a flow alone.
+        guidance: How far the condition is followed, 1 as the training networks do (default 1.5); of a flow alone.
         beyond: Let numbers be asked for that no training network reached.
     """
 
@@ -55,6 +55,7 @@ class How:
 
 
 _ANY, _PLAIN = What(), How()
+GUIDANCE = 1.5  # of a flow that is asked for something
 MARK = "audit.json"  # by which a folder that this command wrote is known
 
 
@@ -119,7 +120,9 @@ def _check_folder(output: Path, *, force: bool) -> None:
 
 
 def _draw(generator: Generator, count: int, seed: int, what: What) -> Sample:
-    guidance = what.guidance if what.guidance is not None else (1.5 if generator.prior.guided and what.condition else 1)
+    guidance = what.guidance
+    if guidance is None:
+        guidance = GUIDANCE if generator.prior.guided and what.condition else 1.0
     return generator.sample(count, condition=what.condition, seed=seed, guidance=guidance, beyond=what.beyond)
 
 
