@@ -11,6 +11,8 @@ Rows: `own` architecture; the same from latents of 8 bits a number; half, double
 deeper; a perceptron; widths that the decoder never learned (12 and 24). `share` is the agreement over that of `own`.
 With `--distil N`, N finished originals are also distilled straight into each architecture, on the inputs that the
 decoder learned from: `distilled` is what that reaches on the same networks, and `of_distilled` decoded over distilled.
+With `--refine N` and `--polish N` latents are refined, or decoded weights polished, towards the originals' answers to
+training inputs: rows of their own, no part of the others.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from weightspace.decode.decoder import Decoder
 from weightspace.encode.encoder import Encoder
 from weightspace.train.decoder_data import Stack, answer, dataset_of, draw_inputs, encode_stack, read_stacks
 from weightspace.train.into import Into, Menu
+from weightspace.train.polish import polish
+from weightspace.train.refine import refine_latents
 from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.store import Population, find_population
 
@@ -49,8 +53,10 @@ class Asking:
         data_dir: Folder of dataset files.
         device: Where.
         images: Test inputs, at most.
-        distil: Finished networks that are distilled, of each population.
+        distil: Finished networks that are distilled, of each architecture.
         steps: Of distillation.
+        refine: Updates of latents through the decoder; 0 for no such row.
+        polish: Updates of decoded weights; 0 for no such row.
         rows: Names of the rows to measure; all if empty.
     """
 
@@ -59,6 +65,8 @@ class Asking:
     images: int = 10_000
     distil: int = 0
     steps: int = 1000
+    refine: int = 0
+    polish: int = 0
     rows: tuple[str, ...] = ()
 
 
@@ -111,6 +119,8 @@ def measure(decoder: Decoder, encoder: Encoder, population: Population, asking: 
         rows = {"own": (vectors, own), "own, 8 bits": (rounded(decoder, vectors), own)}
         known = population.architecture(str(stack.rows["architecture"].iloc[0]))
         rows |= {name: (vectors, into) for name, into in others(known, menu).items()}
+        for name, answers in _improved(decoder, stack, (vectors, own), (data, asking)).items():
+            pairs.setdefault(name, []).append((answers, wanted))
         for name, (given, into) in rows.items():
             if asking.rows and name not in asking.rows:
                 continue
@@ -124,6 +134,26 @@ def measure(decoder: Decoder, encoder: Encoder, population: Population, asking: 
         row["share"] = row["agreement"] / found["own"]["agreement"] if "own" in found else float("nan")
         if name in told:
             row |= {key: float(np.mean([x[key] for x in told[name] if x])) for key in ("distilled", "of_distilled")}
+    return found
+
+
+def _improved(
+    decoder: Decoder, stack: Stack, given: tuple[Tensor, Into], where: tuple[Dataset, Asking]
+) -> dict[str, Tensor]:
+    """What networks answer whose latents were refined, and whose weights were polished."""
+    (vectors, own), (data, asking) = given, where
+    if not (asking.refine or asking.polish):
+        return {}
+    pool = draw_inputs(data, [], 8192, Generator().manual_seed(0)).to(asking.device)
+    with torch.no_grad():
+        logits, weights = answer(stack.module, stack.weights, pool), decoder.network(vectors, own.target)
+    inputs, found = data.x_test[: asking.images].to(asking.device), {}
+    if asking.refine:
+        moved = refine_latents(decoder, vectors, own, pool, logits, steps=asking.refine)
+        found[f"own, refined {asking.refine}"] = answers_of(decoder, moved, own, inputs)
+    if asking.polish:
+        better = polish(own.module, weights, pool, logits, steps=asking.polish)
+        found[f"own, polished {asking.polish}"] = classes(answer(own.module, better, inputs))
     return found
 
 
@@ -226,12 +256,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, help="test inputs, at most")
     parser.add_argument("--distil", type=int, default=0, help="finished networks to distil, of each architecture")
     parser.add_argument("--steps", type=int, default=1000, help="of distillation")
+    parser.add_argument("--refine", type=int, default=0, help="updates of latents, a row of its own")
+    parser.add_argument("--polish", type=int, default=0, help="updates of decoded weights, a row of its own")
     parser.add_argument("--rows", nargs="*", default=[], help="names of the rows to measure")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     decoder, encoder = Decoder.from_pretrained(args.decoder), Encoder.from_pretrained(args.encoder)
     decoder.check_encoder(encoder.id)
-    asking = Asking(args.data_dir, args.device, args.images, args.distil, args.steps, tuple(args.rows))
+    steps = {"steps": args.steps, "refine": args.refine, "polish": args.polish}
+    asking = Asking(args.data_dir, args.device, args.images, args.distil, rows=tuple(args.rows), **steps)
     populations = [find_population(name) for name in args.populations]
     found = {p.folder.name: measure(decoder, encoder, p, asking) for p in populations}
     if args.json:

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     for number, identity in enumerate(population.frame(["id"])["id"][:2]):
         population.checkpoint(identity).save(folder / f"net{number}.safetensors")
     nets = [str(folder / f"net{number}.safetensors") for number in (0, 1)]
-    assert run(["embed", *nets, "-o", str(folder / "latents.parquet"), "--json"]) == 0
+    assert run(["embed", *nets, "-o", str(folder / "latents.parquet"), "--encoder", "random-sweep"]) == 0
     return folder
 
 
@@ -96,7 +96,7 @@ def test_people_are_told_how_to_run_it(folder, tmp_path, capsys):
         ((*TABLE, "--architecture", "mlp:classes=3", "-o", "{new}"), 1, "makes networks of 10 classes"),
         ((*TABLE, "--architecture", "nothing", "-o", "{new}"), 1, "is no architecture"),
         ((*TABLE, "--architecture", SPEC, "-o", "{folder}/net0.safetensors"), 2, "pass --force"),
-        (("{folder}/net1.safetensors", "--architecture", SPEC, "-o", "{new}"), 2, "pass --encoder"),
+        (("{folder}/net1.safetensors", "--architecture", SPEC, "-o", "{new}"), 1, "latents are of zoo-256"),
         ((*TABLE, "--architecture", SPEC, "-o", "{new}", "--polish", "3"), 1, "takes inputs, and the network"),
         ((*TABLE, "--architecture", SPEC, "-o", "{new}", "--inputs", "iris"), 2, "inputs of (4,), not one of"),
     ],

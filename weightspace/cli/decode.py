@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from weightspace.cli.manners import UsageError, check_output
 from weightspace.cli.show import show
+from weightspace.encode import DEFAULT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ class How:
     """
 
     decoder: str = "grey-10"
-    encoder: str | None = None
+    encoder: str = DEFAULT
     inputs: str | None = None
     data_dir: Path | None = None
     refine: Steps = 0
@@ -82,7 +83,7 @@ def decode(
     --polish, agreement with the original is told after each step, on inputs that neither saw.
 
     Args:
-        latent: A Parquet table that `weightspace embed` wrote; or a checkpoint, which is embedded first (--encoder).
+        latent: A Parquet table that `weightspace embed` wrote; or a checkpoint, which is embedded first.
         output: The safetensors file to write.
         what: Which latent, and what it is to become.
         how: With which decoder, and what is done afterwards.
@@ -154,8 +155,6 @@ def _embedded(decoder: Decoder, source: str, how: How) -> tuple[Tensor, str, Che
     from weightspace.checkpoint.load import load_checkpoint
     from weightspace.encode.encoder import Encoder
 
-    if how.encoder is None:
-        raise UsageError(f"{source} is no Parquet table: pass --encoder NAME ({decoder.encoder}) to embed it first.")
     encoder = Encoder.from_pretrained(how.encoder)
     decoder.check_encoder(encoder.id)
     checkpoint = load_checkpoint(source)
