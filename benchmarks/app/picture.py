@@ -2,8 +2,8 @@
 
     python -m benchmarks.app.picture docs/pictures --encoder ENCODER --decoder DECODER
 
-The map is of the population `mlp_digits` that ships, embedded by the encoder; between its best network and its median
-one the decoder decodes live. Also writes `explorer_light.png` and `explorer_narrow.png` where `--all` is given.
+The map is of the population `mlp_digits` that ships, embedded by the encoder; between its best network and one of the
+worst third the decoder decodes live. Also writes `explorer_light.png` and `explorer_narrow.png` where `--all` is given.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from benchmarks.pictures import run_quietly, take
 from weightspace.latents.table import LatentTable
 
 SCENES = (
-    ("explorer", "dark", 1280, 860),
-    ("explorer_light", "light", 1280, 860),
+    ("explorer", "dark", 1280, 1040),
+    ("explorer_light", "light", 1280, 1040),
     ("explorer_narrow", "dark", 420, 860),
 )
 
 
 def show(page: Page, first: int, second: int) -> None:
-    """Pick a network, mix it with another, and look at a little less than half way."""
+    """Pick a network, mix it with another, and look at a little more than half way."""
     page.wait_for_selector("html[data-ready]")
     page.evaluate("(row) => explorer.openRow(row)", first)
     page.wait_for_selector(f"#network[data-shown='{first}']")
@@ -34,7 +34,7 @@ def show(page: Page, first: int, second: int) -> None:
     page.evaluate("(ends) => explorer.pair(...ends.map(String))", [first, second])
     page.evaluate("globalThis.next")
     page.evaluate(NEXT)
-    page.evaluate("explorer.decode.setShare(0.4)")
+    page.evaluate("explorer.decode.setShare(0.55)")
     page.evaluate("globalThis.next")
 
 
@@ -68,7 +68,7 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with running(work / "mlp_digits.parquet", args.decoder, args) as address:
             for scene in SCENES if args.all else SCENES[:1]:
-                draw(browser, address, args.folder, scene, (int(order[-1]), int(order[len(order) // 2])))
+                draw(browser, address, args.folder, scene, (int(order[-1]), int(order[len(order) // 3])))
         browser.close()
     return 0
 

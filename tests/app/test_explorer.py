@@ -107,7 +107,7 @@ def test_a_blend_for_one_end_is_that_network(live, table):
     np.testing.assert_array_equal(live.latent(Blend("3")), vectors[3])
     np.testing.assert_allclose(live.latent(Blend("3", "8", 1.0)), vectors[8])
     np.testing.assert_allclose(live.latent(Blend("3", "8", 0.25)), 0.75 * vectors[3] + 0.25 * vectors[8])
-    own = live.decoder.decode(vectors[3:4], live.explorer.open("3").program)
+    own = live.decoders[0].decode(vectors[3:4], live.explorer.open("3").program)
     for name, tensor in live.decode(Blend("3")).checkpoint.tensors.items():
         torch.testing.assert_close(tensor, own[name][0])
     assert any(not t.equal(own[n][0]) for n, t in live.decode(Blend("3", "8", 0.5)).checkpoint.tensors.items())
@@ -124,7 +124,7 @@ def test_what_is_shown_is_of_the_network_that_is_saved(live, explorer, tmp_path)
     assert shown["behaviour"]["base_accuracy"] == pytest.approx(explorer.table["test_accuracy"][3], abs=1e-6)
     told = {"base": explorer.name("3"), "other": explorer.name("8"), "share": 0.5}
     assert again.metadata["generated"] == f"explore {json.dumps(told)}"
-    assert again.metadata["decoder"] == live.decoder.id and again.metadata["encoder"] == explorer.table.encoder
+    assert again.metadata["decoder"] == live.decoders[0].id and again.metadata["encoder"] == explorer.table.encoder
     json.dumps(shown, allow_nan=False)
 
 
@@ -139,6 +139,15 @@ def test_what_is_shown_is_of_the_network_that_is_saved(live, explorer, tmp_path)
 def test_a_blend_of_another_form_is_named(asked):
     with pytest.raises(ExplorerError, match="a blend"):
         Blend.of(asked)
+
+
+def test_the_decoder_that_fits_the_inputs_is_taken(live, decoder, monkeypatch):
+    other = replace(live.decoders[0], name="other", shapes=((1, 16, 16),))
+    monkeypatch.setattr(live, "decoders", [other, live.decoders[0]])
+    assert live.decoder_for(live.explorer.open("3").program).name == "drawn"
+    monkeypatch.setattr(live, "decoders", [other])
+    with pytest.raises(DecoderError, match=r"takes inputs of 1x8x8, and other@.* makes networks for 1x16x16"):
+        live.show(Blend("3"))
 
 
 def test_a_decoder_of_other_latents_is_named(drawn, decoder, tmp_path):

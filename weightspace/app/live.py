@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
 from time import perf_counter
 from typing import Any, final
 
@@ -19,6 +22,7 @@ from weightspace.app.steering import Steering, fit_steering
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.decode.decoder import Decoder
 from weightspace.errors import DecoderError, ExplorerError, WeightspaceError
+from weightspace.graph.trace.program import Program
 from weightspace.train.improve import Wish, decode_latent
 
 
@@ -89,7 +93,7 @@ class LiveDecoder:
     """
 
     def __init__(self, explorer: Explorer) -> None:
-        self.explorer, self.decoder = explorer, _find_decoder(explorer)
+        self.explorer, self.decoders = explorer, _find_decoders(explorer)
 
     @cached_property
     def steering(self) -> Steering:
@@ -97,8 +101,11 @@ class LiveDecoder:
         return fit_steering(self.explorer.table)
 
     def about(self) -> dict[str, Any]:
-        """Return the decoder and the sliders."""
-        return {"decoder": self.decoder.id, "sliders": [slider.as_dict() for slider in self.steering.sliders]}
+        """Return the decoders and the sliders."""
+        return {
+            "decoders": [decoder.id for decoder in self.decoders],
+            "sliders": [slider.as_dict() for slider in self.steering.sliders],
+        }
 
     def latent(self, blend: Blend) -> np.ndarray:
         """Return the latent of a blend.
@@ -111,6 +118,19 @@ class LiveDecoder:
             vector = (1 - blend.share) * vector + blend.share * self.explorer.vector(blend.other)
         return self.steering.move(vector, blend.wanted)
 
+    def decoder_for(self, program: Program) -> Decoder:
+        """Return the first decoder that makes networks of the inputs and classes of a program.
+
+        Raises:
+            DecoderError: None does; what the last would take is named.
+        """
+        for decoder in self.decoders[:-1]:
+            with suppress(DecoderError):
+                decoder.check_architecture(program)
+                return decoder
+        self.decoders[-1].check_architecture(program)
+        return self.decoders[-1]
+
     def decode(self, blend: Blend) -> Decoded:
         """Return the network of a blend; batch norms are measured where there is a dataset.
 
@@ -120,7 +140,7 @@ class LiveDecoder:
         vector, key = self.latent(blend), self.explorer.nearest_row(blend.base)
         like = self.explorer.open(key)
         wish = Wish(like.program, f"explore {json.dumps(self._told(blend))}", self._inputs(key, like))
-        made, _ = decode_latent(self.decoder, torch.from_numpy(vector), wish)
+        made, _ = decode_latent(self.decoder_for(like.program), torch.from_numpy(vector), wish)
         return Decoded(vector, made, like, key)
 
     def _inputs(self, key: str, like: Network) -> torch.Tensor | None:
@@ -167,16 +187,16 @@ class LiveDecoder:
         return told if own is None else told | {"base_accuracy": float((own.argmax(1) == asked.y).double().mean())}
 
 
-def _find_decoder(explorer: Explorer) -> Decoder:
-    """The decoder that was named, else the one that ships if it knows these latents."""
-    named = explorer.settings.decoder
-    try:
-        found = Decoder.from_pretrained(named) if named else Decoder.from_pretrained()
-        found.check_encoder(explorer.table.encoder)
-    except DecoderError as error:
-        if named:
-            raise
-        raise DecoderError(
-            f"no decoder that ships knows the latents of {explorer.table.encoder}: train one and pass it (--decoder)."
-        ) from error
-    return found
+def _find_decoders(explorer: Explorer) -> list[Decoder]:
+    """The decoder that was named, else all that ship and know these latents."""
+    named, encoder = explorer.settings.decoder, explorer.table.encoder
+    if named:
+        found = Decoder.from_pretrained(named)
+        found.check_encoder(encoder)
+        return [found]
+    shipped = Path(str(files("weightspace.model_zoo"))) / "decoders"
+    folders = sorted(folder for folder in shipped.iterdir() if folder.is_dir()) if shipped.is_dir() else []
+    fitting = [decoder for decoder in map(Decoder.from_pretrained, folders) if decoder.encoder == encoder]
+    if not fitting:
+        raise DecoderError(f"no decoder that ships knows the latents of {encoder}: train one and pass it (--decoder).")
+    return fitting
