@@ -21,6 +21,8 @@ VERBS = {
     "map": "Draw the map of a latent table: one page, a picture, or places to add to.",
     "dedupe": "Find copies that no hash finds: relabelled, rescaled, rounded or noised networks.",
     "explore": "Explore a latent table in a browser: map, networks, and networks decoded live.",
+    "compress": "Write the weights of a checkpoint in few bits, and say what is lost.",
+    "decompress": "Write a compressed checkpoint as safetensors again.",
     "decode": "Write the network that a latent stands for, in any architecture.",
     "generate": "Make networks that were never trained, as asked for, and audit them.",
     "diff": "Show what became of one checkpoint in another, unit by unit.",

@@ -49,7 +49,7 @@ class Compression:
         seed: Of what is drawn at random.
     """
 
-    bits: float
+    bits: float | int
     scheme: str | None = None
     inputs: Tensor | None = None
     seed: int = 0
@@ -144,6 +144,11 @@ class _Parts:
         return _head(scheme, self.whole) + zlib.crc32(body).to_bytes(4, "little") + body
 
 
+def scheme_of(data: bytes) -> str:
+    """Return the name of the scheme that weights were compressed by."""
+    return list(SCHEMES)[data[0] & 15]
+
+
 def _head(scheme: int, layout: Layout) -> bytes:
     return bytes([VERSION << 4 | scheme]) + layout.fingerprint.to_bytes(2, "little")
 
@@ -164,7 +169,15 @@ def decode_weights(data: bytes, graph: ParameterGraph) -> dict[str, Tensor]:
     Raises:
         CodecError: The bytes are damaged, of another version, or of another architecture.
     """
-    layout = Layout.of(graph)
+    return decode_layout(data, Layout.of(graph))
+
+
+def decode_layout(data: bytes, layout: Layout) -> dict[str, Tensor]:
+    """Return the weights of a layout, as `decode_weights` does.
+
+    Raises:
+        CodecError: As `decode_weights`.
+    """
     scheme, body = _opened(data, layout)
     size, start = _read_varint(body)
     stop = start + size

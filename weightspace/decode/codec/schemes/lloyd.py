@@ -43,7 +43,9 @@ def encode(source: Source) -> bytes:
 
 
 def _fit(source: Source, scales: Scales) -> bytes | None:
-    scaled = {name: m / np.array([step_of(i) for i in scales[name]])[:, None] for name, m in source.matrices.items()}
+    scaled = {
+        name: m / np.array([step_of(int(i)) for i in scales[name]])[:, None] for name, m in source.matrices.items()
+    }
     every = np.concatenate([m.ravel() for m in scaled.values()])
     some = every[:: max(1, len(every) // SAMPLE)].astype(np.float64)
     low, high, best = -24.0, 4.0, None
