@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from weightspace.checkpoint.checkpoint import Checkpoint
     from weightspace.checkpoint.header import Header
     from weightspace.checkpoint.load import load_checkpoint, read_header
+    from weightspace.decode.codec.codec import Compression, decode_weights, encode_weights
     from weightspace.decode.decoder import Decoder
     from weightspace.encode.encoder import Encoder
     from weightspace.encode.latent import Latent
@@ -70,6 +71,10 @@ _HOME = {
     # running it
     "from_module": "execute.module",
     "to_module": "execute.module",
+    # compressing it
+    "Compression": "decode.codec.codec",
+    "encode_weights": "decode.codec.codec",
+    "decode_weights": "decode.codec.codec",
     # latents
     "Encoder": "encode.encoder",
     "Latent": "encode.latent",
