@@ -37,7 +37,7 @@ def main() -> None:
     )
     data = load_dataset(str(table["dataset"][0]), args.data_dir)
     on_cpu = replace(decoder, network=decoder.network.cpu())
-    reference = build_reference(generator, on_cpu, table, population, data, seed=args.seed)
+    reference = build_reference(generator, on_cpu, table, population, data)
     generator.save(args.output)
     reference.save(args.output)
     print(f"{args.output}: {args.prior} over {len(generator.rows)} latents; can be asked for {', '.join(varied)}")

@@ -25,6 +25,7 @@ RUN = "from weightspace.cli import run\nassert run(sys.argv[1:]) == 0"
 VERBS = [
     ["inspect"],
     ["embed"],
+    ["generate"],
     ["explore"],
     ["map"],
     ["report"],

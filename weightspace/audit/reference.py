@@ -127,7 +127,6 @@ def build_reference(
     data: Dataset,
     *,
     count: int = COUNT,
-    seed: int = 0,
 ) -> Reference:
     """Return what a generator's networks are to be held against.
 
@@ -138,7 +137,6 @@ def build_reference(
         population: The networks.
         data: What they were trained on; the first of its test inputs are kept.
         count: Networks of each baseline.
-        seed: Of the baselines.
 
     Raises:
         AuditError: The table tells of no held-out networks, or not of the population's.
@@ -157,7 +155,7 @@ def build_reference(
     )
     train = answer_groups(groups, inputs, labels, train_runs)
     best = train.accuracy >= np.quantile(train.accuracy, BEST)
-    made = answer_baselines(make_pools(groups, train_runs, best), count, inputs, labels, seed=seed)
+    made = answer_baselines(make_pools(groups, train_runs, best), count, inputs, labels)
     held_out, decoded = (answer_groups(g, inputs, labels, runs[fresh]) for g in (kept_back, beside))
     sticks = make_yardsticks(
         [

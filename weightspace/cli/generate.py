@@ -32,12 +32,14 @@ class What:
             default that of the training network nearest to each.
         guidance: How far the condition is followed, 1 as the training networks do (default 1.5); of a flow alone.
         beyond: Let numbers be asked for that no training network reached.
+        seed: Of all that is drawn.
     """
 
     condition: tuple[str, ...] = ()
     architecture: str | None = None
     guidance: float | None = None
     beyond: bool = False
+    seed: int = 0
 
 
 @Parameter(name="*")
@@ -65,7 +67,6 @@ def generate(
     *,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     count: Annotated[int, Parameter(validator=Number(gte=1))] = 16,
-    seed: int = 0,
     what: What = _ANY,
     how: How = _PLAIN,
     json: bool = False,
@@ -79,7 +80,6 @@ def generate(
         name: A generator that ships, or its folder.
         output: The folder to write, which is not there yet.
         count: How many networks.
-        seed: Of all that is drawn.
         what: What the networks are to be.
         how: With which decoder.
         json: Print the audit as one JSON object.
@@ -94,14 +94,14 @@ def generate(
     folder = find_generator(name)
     generator, reference = Generator.from_pretrained(folder), Reference.load(folder)
     decoder = Decoder.from_pretrained(how.decoder or reference.decoder.rpartition("@")[0])
-    sample = _draw(generator, count, seed, what)
+    sample = _draw(generator, count, what)
     sample = _in_architecture(sample, what.architecture, decoder)
     about = {
         "generator": f"{generator.name} ({generator.kind})",
         "decoder": decoder.id,
         "encoder": sample.encoder,
         "condition": ", ".join(what.condition) or "none",
-        "seed": str(seed),
+        "seed": str(what.seed),
     }
     checkpoints = sample.decode(decoder)
     audit = audit_sample(sample, generator, decoder, reference, about)
@@ -119,11 +119,11 @@ def _check_folder(output: Path, *, force: bool) -> None:
         raise UsageError(f"{output} cannot be written: there is no folder {output.absolute().parent}.")
 
 
-def _draw(generator: Generator, count: int, seed: int, what: What) -> Sample:
+def _draw(generator: Generator, count: int, what: What) -> Sample:
     guidance = what.guidance
     if guidance is None:
         guidance = GUIDANCE if generator.prior.guided and what.condition else 1.0
-    return generator.sample(count, condition=what.condition, seed=seed, guidance=guidance, beyond=what.beyond)
+    return generator.sample(count, condition=what.condition, seed=what.seed, guidance=guidance, beyond=what.beyond)
 
 
 def _in_architecture(sample: Sample, architecture: str | None, decoder: Any) -> Sample:
