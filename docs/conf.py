@@ -27,7 +27,6 @@ extensions = [
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
@@ -43,7 +42,7 @@ default_role = "code"
 
 html_theme = "furo"
 html_title = "weightspace"
-html_static_path: list[str] = []
+html_show_copyright = False
 html_show_sourcelink = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

@@ -35,7 +35,7 @@ def _section(verb: str) -> nodes.section:
 
 def _help(*words: str) -> str:
     page = io.StringIO()
-    app().help_print(list(words), console=Console(file=page, width=100, color_system=None))
+    app().help_print(list(words), console=Console(file=page, width=88, color_system=None))
     return "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines())
 
 

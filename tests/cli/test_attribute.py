@@ -7,11 +7,17 @@ import pytest
 from weightspace.cli import run
 from weightspace.encode.encoder import Encoder
 
+UNTRAINED = ("--encoder", "random-sweep")
+
 
 @pytest.fixture
 def table(runs, tmp_path):
     """Latents of three perceptrons with a property."""
-    found = Encoder.from_pretrained().encode_many([runs]).assign({"age": [1.0, 2.0, 4.0], "name": ["a", "b", "c"]})
+    found = (
+        Encoder.from_pretrained("random-sweep")
+        .encode_many([runs])
+        .assign({"age": [1.0, 2.0, 4.0], "name": ["a", "b", "c"]})
+    )
     found.to_parquet(tmp_path / "latents.parquet")
     return tmp_path / "latents.parquet"
 
@@ -22,7 +28,7 @@ def _call(capsys, *arguments):
 
 
 def test_a_probed_property_is_put_down_to_units(runs, table, capsys):
-    asked = ("attribute", runs / "net0.safetensors", "--tells", "age", "--table", table)
+    asked = ("attribute", runs / "net0.safetensors", "--tells", "age", "--table", table, *UNTRAINED)
     status, out, _ = _call(capsys, *asked, "--json", "--method", "leave-one-out")
     found = json.loads(out)
     parts = [unit["part"] for unit in found["units"]]
@@ -35,7 +41,9 @@ def test_a_probed_property_is_put_down_to_units(runs, table, capsys):
 
 
 def test_a_difference_is_shared_out(runs, capsys):
-    status, out, _ = _call(capsys, "attribute", runs / "net1.safetensors", "--before", runs / "net0.safetensors")
+    status, out, _ = _call(
+        capsys, "attribute", runs / "net1.safetensors", "--before", runs / "net0.safetensors", *UNTRAINED
+    )
     assert status == 0 and "distance of the latents" in out and "blocks add up to" in out
 
 
@@ -52,5 +60,5 @@ def test_a_difference_is_shared_out(runs, capsys):
 )
 def test_questions_that_cannot_be_put_are_one_line(runs, table, capsys, arguments, status, said):
     places = {"TABLE": table, "CHECKPOINT": runs / "net0.safetensors"}
-    found = _call(capsys, "attribute", runs / "net0.safetensors", *(places.get(a, a) for a in arguments))
+    found = _call(capsys, "attribute", runs / "net0.safetensors", *(places.get(a, a) for a in arguments), *UNTRAINED)
     assert found[0] == status and said in found[2] and found[2].count("\n") == 1 and not found[1]
