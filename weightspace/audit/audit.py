@@ -88,7 +88,7 @@ def audit_sample(
             f"the audit of {generator.name} holds networks against those of the decoder {reference.decoder}, not of "
             f"{decoder.id}. Take that one, or fit the generator again."
         )
-    groups = decode_groups(sample, decoder)
+    groups = decode_groups(sample, decoder, reference.inputs)
     runs = own_runs("generated", len(sample))
     answers = answer_groups(groups, reference.inputs, reference.train.labels, runs)
     entries = {"generated": Entry("generated", answers, groups, runs)}
@@ -109,7 +109,7 @@ def _references(sample: Sample, generator: Generator, decoder: Decoder, referenc
     """Training networks like those asked for, their reconstructions, and held-out ones."""
     train, rebuilt, fresh = reference.train, reference.rebuilt, reference.fresh
     near = _nearest(generator, sample.vectors, 1)
-    again = decode_groups(replace(sample, vectors=generator.rows.vectors[near]), decoder)
+    again = decode_groups(replace(sample, vectors=generator.rows.vectors[near]), decoder, reference.inputs)
     copies = rebuilt.take(near)
     sets = {"training networks nearest": (train.take(np.unique(near)), False)}
     sets |= {"training networks": (train, True), "held-out networks": (fresh, True)}
@@ -130,7 +130,8 @@ def _yardsticks(sample: Sample, generator: Generator, decoder: Decoder, referenc
     for text in dict.fromkeys(sample.architectures):
 
         def decoded(vectors: np.ndarray, program: str = text) -> list[Group]:
-            return decode_groups(replace(sample, vectors=vectors, architectures=(program,) * len(vectors)), decoder)
+            some = replace(sample, vectors=vectors, architectures=(program,) * len(vectors))
+            return decode_groups(some, decoder, reference.inputs)
 
         beside = decoded(fresh)
         told = answer_groups(beside, reference.inputs, reference.train.labels, own_runs("fresh", len(fresh)))

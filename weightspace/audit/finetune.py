@@ -16,7 +16,7 @@ from weightspace.zoo.data import Dataset
 from weightspace.zoo.tasks import Examples, Sampling
 from weightspace.zoo.training import StackTraining
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Learning rates that every start is tried at; the best by the mean accuracy along the curve counts."""
 VALIDATION = 1000
 """Training examples that are kept back to choose the learning rate by."""

@@ -56,9 +56,10 @@ def read_groups(population: Population, ids: Sequence[str]) -> list[Group]:
     return found
 
 
-def decode_groups(sample: Sample, decoder: Decoder) -> list[Group]:
-    """Return the networks that a decoder makes of a sample."""
-    return [Group(places, text, module_of(text, stack), stack) for places, text, stack in sample.decode_stacks(decoder)]
+def decode_groups(sample: Sample, decoder: Decoder, inputs: Tensor | None = None) -> list[Group]:
+    """Return the networks that a decoder makes of a sample, batch norms measured on inputs."""
+    decoded = sample.decode_stacks(decoder, inputs)
+    return [Group(places, text, module_of(text, stack), stack) for places, text, stack in decoded]
 
 
 def module_of(program: str, stack: Mapping[str, Tensor]) -> nn.Module:

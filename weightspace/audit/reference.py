@@ -151,7 +151,7 @@ def build_reference(
     train_runs = runs[[place[str(identity)] for identity in rows.ids]]
     groups, kept_back = (read_groups(population, list(map(str, ids))) for ids in (rows.ids, table["id"][fresh]))
     again, beside = (
-        decode_groups(generator.as_sample(vectors), decoder) for vectors in (rows.vectors, table.vectors[fresh])
+        decode_groups(generator.as_sample(vectors), decoder, inputs) for vectors in (rows.vectors, table.vectors[fresh])
     )
     train = answer_groups(groups, inputs, labels, train_runs)
     best = train.accuracy >= np.quantile(train.accuracy, BEST)

@@ -103,7 +103,7 @@ def generate(
         "condition": ", ".join(what.condition) or "none",
         "seed": str(what.seed),
     }
-    checkpoints = sample.decode(decoder)
+    checkpoints = sample.decode(decoder, reference.inputs)
     audit = audit_sample(sample, generator, decoder, reference, about)
     _write(output, checkpoints, audit, force=how.force)
     _tell(output, audit, checkpoints, json=json)

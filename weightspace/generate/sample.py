@@ -13,7 +13,12 @@ from torch import Tensor
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.decode.decoder import Decoder
 from weightspace.errors import GeneratorError
+from weightspace.execute.batch_norm import measure_batch_norm
+from weightspace.execute.stack import stack_tensors, unstack_tensors
 from weightspace.graph.trace.program import Program
+
+NORM, TOGETHER = "batch_norm", 250
+"""In the text of programs that have batch norms; inputs that these are measured on at once."""
 
 
 @final
@@ -44,8 +49,14 @@ class Sample:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def decode_stacks(self, decoder: Decoder) -> Iterator[tuple[np.ndarray, str, dict[str, Tensor]]]:
+    def decode_stacks(
+        self, decoder: Decoder, inputs: Tensor | None = None
+    ) -> Iterator[tuple[np.ndarray, str, dict[str, Tensor]]]:
         """Yield the networks of each architecture: which latents, the program, and their stacked weights.
+
+        Args:
+            decoder: Of latents of this encoder.
+            inputs: To measure batch norms on; without them, or without batch norms, weights are as decoded.
 
         Raises:
             DecoderError: The decoder knows latents of another encoder, or cannot make such networks, or weights are not
@@ -54,16 +65,25 @@ class Sample:
         decoder.check_encoder(self.encoder)
         for text in dict.fromkeys(self.architectures):
             rows = np.flatnonzero([own == text for own in self.architectures])
-            yield rows, text, decoder.decode(self.vectors[rows], Program.from_json(text))
+            program = Program.from_json(text)
+            stack = decoder.decode(self.vectors[rows], program)
+            if inputs is not None and NORM in text:
+                each = unstack_tensors(stack)
+                stack = stack_tensors([measure_batch_norm(program, one, inputs.split(TOGETHER)) for one in each])
+            yield rows, text, stack
 
-    def decode(self, decoder: Decoder) -> list[Checkpoint]:
+    def decode(self, decoder: Decoder, inputs: Tensor | None = None) -> list[Checkpoint]:
         """Return one checkpoint a latent; each says that it was generated, by what and from which latent.
+
+        Args:
+            decoder: Of latents of this encoder.
+            inputs: To measure batch norms on.
 
         Raises:
             DecoderError: As `decode_stacks`.
         """
         found: dict[int, Checkpoint] = {}
-        for rows, text, stack in self.decode_stacks(decoder):
+        for rows, text, stack in self.decode_stacks(decoder, inputs):
             for place, row in enumerate(rows.tolist()):
                 tensors = {name: tensor[place].cpu().contiguous() for name, tensor in stack.items()}
                 about = {"architecture": text, "generated": self.source, "decoder": decoder.id, "encoder": self.encoder}
