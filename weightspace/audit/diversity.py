@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from weightspace.audit.answers import Answers
 from weightspace.audit.overlap import error_overlaps, match_accuracy
@@ -55,15 +54,3 @@ def _inside(part: Answers) -> tuple[float, float]:
     if not apart.any():
         return 1.0, 0.0
     return float(error_overlaps(part, part)[apart].mean()), float(disagreements(part, part)[apart].mean())
-
-
-def ensemble_gain(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the accuracy of the mean prediction less the mean accuracy; unlike networks help each other.
-
-    Args:
-        logits: `(models, inputs, classes)`.
-        labels: The right classes.
-    """
-    each = (logits.argmax(2) == labels).float().mean()
-    together = (F.softmax(logits, 2).mean(0).argmax(1) == labels).float().mean()
-    return float(together - each)
