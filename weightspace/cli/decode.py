@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from weightspace.cli.manners import UsageError, check_output
 from weightspace.cli.show import show
+from weightspace.decode import DEFAULT as DEFAULT_DECODER
 from weightspace.encode import DEFAULT
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class How:
         force: Overwrite an existing output.
     """
 
-    decoder: str = "grey-10"
+    decoder: str = DEFAULT_DECODER
     encoder: str = DEFAULT
     inputs: str | None = None
     data_dir: Path | None = None

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weightspace.decode import DEFAULT
 from weightspace.decode.network import DecoderNetwork
 from weightspace.decode.pretrained import DecoderFiles, find_decoder, load_decoder, save_decoder
 from weightspace.decode.target import Target
@@ -64,7 +65,7 @@ class Decoder:
         return self.shapes[0]
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path = "grey-10") -> Decoder:
+    def from_pretrained(cls, name_or_folder: str | Path = DEFAULT) -> Decoder:
         """Return a decoder by its name, or the one in a folder.
 
         Args:
@@ -75,7 +76,9 @@ class Decoder:
         """
         folder = find_decoder(str(name_or_folder))
         if folder is None:
-            raise DecoderError(f"there is no decoder {str(name_or_folder)!r}: pass a folder that holds one.")
+            raise DecoderError(
+                f"there is no decoder {str(name_or_folder)!r}: pass a folder, or take {DEFAULT!r}, which ships."
+            )
         files = load_decoder(folder)
         return cls(files.name, files.network, files.encoder, files.shapes, files.classes)
 
