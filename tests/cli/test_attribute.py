@@ -50,7 +50,7 @@ def test_a_difference_is_shared_out(runs, capsys):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--tells", "age"), 1, "does not predict 'age'; it predicts test_accuracy"),
+        (("--tells", "age"), 1, "has learned no property"),
         (("--tells", "answers"), 1, "cannot ask it for answers"),
         (("--tells", "nothing", "--table", "TABLE"), 1, "the table has no property 'nothing'"),
         (("--tells", "name", "--table", "TABLE"), 1, "holds names"),
