@@ -91,7 +91,7 @@ axes.scatter([p.unaligned for p in found.pairs], np.zeros(len(found.pairs)), lab
 axes.scatter([p.distance for p in found.pairs], np.ones(len(found.pairs)), label="once units match", color="tab:blue")
 axes.axvline(1, color="grey", ls=":", label="strangers")
 axes.set(yticks=[], xlabel="distance of the weights, relative to their size", ylim=(-1, 2))
-axes.legend(fontsize=8, loc="center right")
+axes.legend(fontsize=8, loc="center")
 figure.tight_layout()
 
 # %% [markdown]
@@ -127,7 +127,8 @@ for layer, nodes in enumerate(nx.topological_generations(graph)):
 at = nx.multipartite_layout(graph, subset_key="layer")
 figure, axes = plt.subplots(figsize=(9, 4.2), dpi=80)
 colours = {"trained": "tab:blue", "pruned": "tab:orange", "quantised": "tab:green", "merged": "tab:purple"}
-tints = [colours.get(data["operation"], "tab:brown") for _, _, data in graph.edges(data=True)]
+colours["relabelled"] = "tab:brown"
+tints = [colours.get(data["operation"], "black") for _, _, data in graph.edges(data=True)]
 nx.draw_networkx_edges(graph, at, ax=axes, edge_color=tints, width=1.8, node_size=1200)
 nx.draw_networkx_nodes(graph, at, ax=axes, node_size=60, node_color="black")
 for node, (px, py) in at.items():

@@ -27,6 +27,7 @@ from scipy.stats import ConstantInputWarning, spearmanr
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
+from weightspace.errors import EncoderError
 from weightspace.execute.module import to_module
 from weightspace.execute.stack import run_stacked
 from weightspace.graph.build import build_graph
@@ -90,12 +91,16 @@ def measure(encoder: Encoder, network: Checkpoint, data: Dataset, found: dict[st
         questions["answers"] = ask_answers(encoder, network)
     for asked, question in questions.items():
         for method in (*GRADIENTS, YARDSTICK):
-            told = attribute(encoder, network, question, method=method)
+            name = f"{asked}, {method}"
+            try:
+                told = attribute(encoder, network, question, method=method)
+            except EncoderError:  # slopes that are not finite: counted by how few networks are left
+                continue
             (row,) = deletion_curve(encoder, network, question, told, shares=(SHARE,))
             parts = np.array([unit.part for unit in told.units])
-            found[f"{asked}, {method}: correlation"].append(correlate(parts, lost["losses"]))
-            found[f"{asked}, {method}: top"].append(abs(row.top))
-            found[f"{asked}, {method}: random"].append(row.random)
+            found[f"{name}: correlation"].append(correlate(parts, lost["losses"]))
+            found[f"{name}: top"].append(abs(row.top))
+            found[f"{name}: random"].append(row.random)
 
 
 def report(found: dict[str, list[float]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
-from weightspace.errors import GraphError
+from weightspace.errors import EncoderError, GraphError
 from weightspace.graph.symmetry.align import align
 from weightspace.inspect.diff import check_comparable
 from weightspace.inspect.gates import Gates
@@ -101,6 +101,7 @@ def attribute(
     Raises:
         GraphError: No hidden unit has weights of its own that lead on.
         ArchitectureError: Some weights are not finite.
+        EncoderError: Slopes are not finite.
 
     Source:
         Sundararajan et al. (2017), "Axiomatic attribution for deep networks"; Erion et al. (2021), "Improving
@@ -111,6 +112,11 @@ def attribute(
     asker = Asker(encoder, checkpoint, question)
     gates = _gates(asker, checkpoint)
     parts = _METHODS[method](asker, gates)
+    if not parts.isfinite().all():
+        raise EncoderError(
+            f"{checkpoint.source}: {int((~parts.isfinite()).sum())} of {len(parts)} slopes are not finite, as where "
+            "all numbers of a tensor are zero. Use the method 'leave-one-out'."
+        )
     with torch.no_grad():
         value = float(asker({name: tensor[None] for name, tensor in asker.weights.items()}))
         groups = _groups(asker)
