@@ -3,7 +3,8 @@
     python -m benchmarks.decode.speed DECODER --architecture smallcnn:width=16,activation=relu [--device cuda] [--json]
 
 Latents are drawn around those that the decoder learned from. Seconds are the median of repetitions after one that is
-not counted; compiling the architecture's graph, once for all networks, is told apart.
+not counted; processor seconds, of all threads, tell of a machine that others use too. Compiling the architecture's
+graph, once for all networks, is told apart.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main() -> None:
     compiled = time.perf_counter() - start
     noise = torch.randn(args.networks, decoder.network.config.latent, generator=Generator().manual_seed(0))
     vectors = decoder.network.mean + decoder.network.spread * noise.to(args.device)
-    seconds = [_time(decoder, vectors, program, args.device) for _ in range(args.repeats + 1)][1:]
+    timed = [_time(decoder, vectors, program, args.device) for _ in range(args.repeats + 1)][1:]
+    seconds, processor = ([pair[i] for pair in timed] for i in (0, 1))
     told = {
         "decoder": decoder.id,
         "architecture": args.architecture,
@@ -50,18 +52,19 @@ def main() -> None:
         "networks": args.networks,
         "seconds": round(median(seconds), 3),
         "slowest": round(max(seconds), 3),
+        "processor_seconds": round(median(processor), 3),
         "networks_a_second": round(args.networks / median(seconds)),
         "seconds_to_compile": round(compiled, 3),
     }
     print(json.dumps(told, indent=1) if args.json else "\n".join(f"{key:20} {value}" for key, value in told.items()))
 
 
-def _time(decoder: Decoder, vectors: torch.Tensor, program: Program, device: str) -> float:
-    start = time.perf_counter()
+def _time(decoder: Decoder, vectors: torch.Tensor, program: Program, device: str) -> tuple[float, float]:
+    start, used = time.perf_counter(), time.process_time()
     decoder.decode(vectors, program)
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
 if __name__ == "__main__":
