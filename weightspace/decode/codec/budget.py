@@ -12,7 +12,7 @@ from weightspace.decode.codec.grid import Grid, write_grids
 from weightspace.decode.codec.masses import LARGEST
 from weightspace.errors import CodecError
 
-HALVINGS, ROUNDS, TRIES = 11, 3, 40
+HALVINGS, ROUNDS, TRIES = 11, 3, 14
 
 Make = Callable[[float], Sequence[Grid]]
 """From a size of steps, relative to whatever the scheme takes for one, to grids."""
@@ -44,7 +44,7 @@ def fit(make: Make, budget: int, *, finest: float = -16.0, coarsest: float = 6.0
     for i in range(TRIES):
         if best:
             return best
-        data = write(make(2 ** (size + i * i / 100)))
+        data = write(make(2 ** (size + i * i / 20)))
         best = data if 8 * len(data) <= budget else b""
     raise CodecError(f"{budget} bits hold no more than the steps of the tensors: ask for more bits a weight.")
 

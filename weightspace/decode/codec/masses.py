@@ -78,13 +78,13 @@ def fit_masses(counts: Int64[np.ndarray, " magnitudes"]) -> tuple[Masses, float]
     seen = np.flatnonzero(counts)
     weights = counts[seen].astype(np.float64)
     moment = float((weights * seen).sum() / weights.sum())
-    middle = int(np.clip(round(4 * (np.log2(moment + 0.05) + 4)), 0, SCALES - 1))
+    middle = min(max(round(4 * (float(np.log2(moment + 0.05)) + 4)), 0), SCALES - 1)
     zeros = np.array([_octave(boost - BOOSTS // 2, 2) for boost in range(BOOSTS)])[:, None]
     best = (Masses(middle, 1, BOOSTS // 2), np.inf)
     for reach, shapes in ((range(-5, 8), [1]), (range(1), range(SHAPES)), (range(-2, 3), [-1])):
         scale, shape = best[0].scale, best[0].shape
         for i, j in product(reach, shapes):
-            here = Masses(int(np.clip(scale + i, 0, SCALES - 1)), shape if j < 0 else j, 0)
+            here = Masses(min(max(scale + i, 0), SCALES - 1), shape if j < 0 else j, 0)
             side = _side(here.scale, here.shape, largest)
             masses = np.where(seen == 0, zeros, side[seen - 1]) / (zeros + 2 * side.sum())
             bits = -np.log2(np.maximum(masses, LEAST)) @ weights
