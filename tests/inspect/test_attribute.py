@@ -191,5 +191,5 @@ def test_networks_without_hidden_units_or_answers_are_named(encoder):
 def test_slopes_that_are_not_finite_are_said(encoder):
     broken = Question("a root of zero", lambda vectors, _: (0 * vectors).sum(1).sqrt())
     assert all(unit.part == 0 for unit in attribute(encoder, build(), broken, method="leave-one-out").units)
-    with pytest.raises(EncoderError, match="12 of 12 slopes are not finite.*leave-one-out"):
+    with pytest.raises(EncoderError, match=r"12 of 12 slopes are not finite.*leave-one-out"):
         attribute(encoder, build(), broken)
