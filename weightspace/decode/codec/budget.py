@@ -14,6 +14,10 @@ from weightspace.errors import CodecError
 
 HALVINGS, ROUNDS, TRIES = 11, 3, 14
 
+SCATTERED = 16
+"""Numbers are scattered where there are fewer than so many times their mean size: nearly all differ, and their entropy
+says little; they take at least the bits of a uniform distribution."""
+
 Make = Callable[[float], Sequence[Grid]]
 """From a size of steps, relative to whatever the scheme takes for one, to grids."""
 
@@ -44,7 +48,7 @@ def fit(make: Make, budget: int, *, finest: float = -16.0, coarsest: float = 6.0
     for i in range(TRIES):
         if best:
             return best
-        data = write(make(2 ** (size + i * i / 20)))
+        data = write(make(2 ** (size + i * i / 10)))
         best = data if 8 * len(data) <= budget else b""
     raise CodecError(f"{budget} bits hold no more than the steps of the tensors: ask for more bits a weight.")
 
@@ -77,4 +81,7 @@ def _entropy(values: Int64[np.ndarray, " count"]) -> float:
         return float("inf")
     counts = np.bincount(values - low)
     shares = counts[counts > 0] / len(values) if len(values) else np.ones(1)
-    return -float(shares @ np.log2(shares)) * len(values)
+    bits = -float(shares @ np.log2(shares)) * len(values)
+    mean = float(np.abs(values).mean()) if len(values) else 0.0
+    scattered = SCATTERED * mean > len(values)
+    return max(bits, len(values) * float(np.log2(4 * mean))) if scattered and mean > 1 else bits

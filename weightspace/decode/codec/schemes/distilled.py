@@ -33,9 +33,11 @@ from weightspace.decode.codec.schemes.scheme import Scheme, choose, decode_grids
 from weightspace.decode.codec.sensitivity import sensitive_steps
 from weightspace.decode.codec.source import Behaviour, Source, Target
 from weightspace.decode.codec.student import Student
+from weightspace.errors import CodecError
 
 UPDATES, SHOWN, RATE = 400, 128, 0.02
-"""Updates, inputs shown in each, and learning rate over the root mean square of a tensor."""
+"""Updates, inputs shown in each, and learning rate over the root mean square of a tensor,
+less where steps are finer than that."""
 
 PRICE, STEERING, NUDGE, SMOOTHING = 0.02, 0.1, 0.05, 0.9
 """Price of a bit a weight to begin with, how fast it and the steps follow the measured entropy, and its memory."""
@@ -126,7 +128,10 @@ class _Best:
         rounded = self.student.rounded()
         losses = self._losses(rounded.tensors)
         for model in (losses < self.losses).nonzero().flatten().tolist():
-            data = write(self.student.grids(rounded, model))
+            try:
+                data = write(self.student.grids(rounded, model))
+            except CodecError:  # too fine to be written
+                continue
             if 8 * len(data) <= float(self.budgets[model]):
                 self.streams[model], self.losses[model] = data, losses[model]
 
@@ -136,14 +141,18 @@ class _Best:
         rounded = self.student.rounded()
         counted = self.student.entropy(rounded.numbers)
         for model in range(len(self.side)):
-            bits = sum(grid_bits(grid.values) for grid in self.student.grids(rounded, model)) + ENDING
+            try:
+                bits = sum(grid_bits(grid.values) for grid in self.student.grids(rounded, model)) + ENDING
+            except CodecError:  # too fine to be written
+                continue
             self.side[model] = bits - float(counted[model])
 
 
 def _train(best: _Best, seed: int) -> None:
     student, inputs, device = best.student, best.behaviour.inputs, best.budgets.device
     generator = Generator(device).manual_seed(seed)
-    rates = ((student.values, RATE), (student.steps, RATE / 2), (student.spreads, RATE))
+    pace = RATE * float((student.steps.detach().exp() / student.sizes).median().clamp(max=1))
+    rates = ((student.values, pace), (student.steps, pace / 2), (student.spreads, RATE))
     optimiser = torch.optim.Adam([{"params": [p], "base": rate} for p, rate in rates], betas=(0.9, 0.99))
     price, over = torch.full_like(best.budgets, math.log(PRICE)), torch.zeros_like(best.budgets)
     places = torch.arange(best.target.logits.shape[1] // len(inputs), device=device)
