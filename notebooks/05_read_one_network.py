@@ -131,7 +131,7 @@ order = sorted(first, key=lambda i: -believed["answers"][i])
 filters = weights["layers.0.weight"].reshape(-1, 8, 8)
 figure, panels = plt.subplots(2, 8, figsize=(8, 2.4), dpi=80)
 for panel, i in zip(panels.ravel(), [*order[:8], *order[-8:]]):
-    panel.imshow(filters[gates.units[i][1]], cmap="coolwarm", vmin=-0.8, vmax=0.8)
+    panel.imshow(filters[gates.units[i][1]].numpy(), cmap="coolwarm", vmin=-0.8, vmax=0.8)
     panel.set_title(f"{100 * lost[i]:.1f} points", fontsize=7)
     panel.axis("off")
 figure.tight_layout()
