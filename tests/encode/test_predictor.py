@@ -63,6 +63,31 @@ def test_intervals_and_choices_hold_the_truth_as_often_as_they_say():
     assert any(len(t.choices["activation"]) > 1 for t in told) and any(len(t.choices["activation"]) == 1 for t in told)
 
 
+def test_networks_of_each_dataset_have_margins_of_their_own():
+    classes = {"dataset": ["sure", "unsure"]}
+    predictor = Predictor(
+        SweepConfig(latent=2), classes, {"generalisation_gap": (0.0, 1.0)}, generator=Generator().manual_seed(0)
+    )
+    (head,) = predictor.heads.heads
+    for parameter in head.parameters():
+        parameter.data.zero_()
+    columns = torch.tensor([0, *predictor.heads.widths.values()]).cumsum(0).tolist()
+    starts = dict(zip(predictor.heads.widths, columns, strict=False))
+    head.first.data[1, 0] = 100.0
+    head.second.data[0, starts["dataset"] + 1] = 1.0  # the second number above 0: unsure
+    draw = Generator().manual_seed(0)
+    vectors = torch.randn(2, 600, 2, generator=draw)
+    unsure = (vectors[..., 1] > 0).float()
+    truth = torch.randn(2, 600, generator=draw) * (0.1 + unsure)
+    predictor.calibrate(vectors[0], vectors[0], {"generalisation_gap": truth[0], "dataset": unsure[0]})
+    told = predictor.predict(vectors[1])
+    for kind in (0.0, 1.0):
+        pairs = [(t, y) for t, y, k in zip(told, truth[1].tolist(), unsure[1].tolist(), strict=True) if k == kind]
+        held = [t.intervals["generalisation_gap"][0] <= y <= t.intervals["generalisation_gap"][1] for t, y in pairs]
+        assert abs(sum(held) / len(held) - LEVEL) < 0.06
+    assert predictor.margins[1, 0] > 5 * predictor.margins[0, 0]
+
+
 def test_without_calibration_nothing_is_sure():
     predictor = Predictor(SweepConfig(latent=6), CLASSES, {"epoch": (1.0, 1.0)}, generator=Generator().manual_seed(0))
     told = predictor.predict(torch.zeros(1, 6))[0]

@@ -52,13 +52,12 @@ def test_it_ranks_networks_that_it_has_not_seen(held_out, told):
 
 
 def test_intervals_hold_most_of_the_truth(held_out, told):
-    """They hold nine tenths over all populations together; here alone it is less, as the card says."""
     truth = held_out[1]["test_accuracy"].tolist()
     inside = [
         t.intervals["test_accuracy"][0] <= y <= t.intervals["test_accuracy"][1]
         for t, y in zip(told, truth, strict=True)
     ]
-    assert np.mean(inside) > 0.7
+    assert np.mean(inside) > 0.8
 
 
 def test_names_are_told(held_out, told):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.heads import PropertyHeads
 from weightspace.encode.network import SweepConfig, learned_numbers
 from weightspace.encode.properties import PROPERTIES
 
-LEVEL = 0.9
+LEVEL, KINDS = 0.9, "dataset"
+"""Share of networks for which intervals hold, and the property by whose prediction networks are parted for them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Predictor(nn.Module):
     """Reads properties off vectors.
 
     Intervals and choices hold the truth for `LEVEL` of networks like those calibrated on, which no weight was fitted
-    to (split conformal prediction). Novelty is the Mahalanobis distance from the vectors learned from, in units of
+    to (split conformal prediction), among those that are told to be of one dataset too: each has margins of its own.
+    Novelty is the Mahalanobis distance from the vectors learned from, in units of
     the 99th percentile of calibration networks.
 
     Args:
@@ -62,7 +64,8 @@ class Predictor(nn.Module):
         generator: Draws the weights.
 
     Source:
-        Vovk, Gammerman, Shafer (2005), "Algorithmic learning in a random world" (split conformal sets); Lee et al.
+        Vovk, Gammerman, Shafer (2005), "Algorithmic learning in a random world" (split conformal sets, and Mondrian
+        ones, by a taxonomy that looks at the vector alone); Lee et al.
         (2018), "A simple unified framework for detecting out-of-distribution samples" (Mahalanobis distance).
     """
 
@@ -86,7 +89,8 @@ class Predictor(nn.Module):
         numbers = latent - self.fixed - sizes.answers, sizes.answers
         self.heads = PropertyHeads(numbers, self.classes, generator=generator)
         self.names = [name for name in self.heads.widths if name in self.classes or name in self.scales]
-        self.register_buffer("margins", torch.full((len(self.names),), torch.inf))
+        kinds = max(1, len(self.classes.get(KINDS, ())))
+        self.register_buffer("margins", torch.full((kinds, len(self.names)), torch.inf))
         self.register_buffer("centre", torch.zeros(latent))
         self.register_buffer("whitener", torch.eye(latent))
         self.register_buffer("farthest", torch.ones(()))
@@ -117,15 +121,18 @@ class Predictor(nn.Module):
             targets: Of the latter; NaN where it is not known.
         """
         told = self(held_out)
+        kinds = self._kinds(told, len(held_out))
         for i, name in enumerate(self.names):
-            known = targets[name].isfinite() if name in targets else torch.zeros(len(held_out), dtype=torch.bool)
-            if known.any():
-                truth = targets[name][known]
-                if name in self.classes:
-                    apart = 1 - told[name][known].gather(1, truth.long()[:, None])[:, 0]
-                else:
-                    apart = (told[name][known] - truth).abs()
-                self.margins[i] = _conformal(apart)
+            if name not in targets:
+                continue
+            truth = targets[name]
+            if name in self.classes:
+                apart = 1 - told[name].gather(1, truth.nan_to_num().long()[:, None])[:, 0]
+            else:
+                apart = (told[name] - truth).abs()
+            for kind in range(len(self.margins)):
+                if (known := truth.isfinite() & (kinds == kind)).any():
+                    self.margins[kind, i] = _conformal(apart[known])
         self.centre.copy_(learned.mean(0))
         values, directions = torch.linalg.eigh(torch.cov(learned.double().T))
         floor = 1e-3 * values.mean()  # directions that hardly vary tell nothing but rounding
@@ -137,12 +144,18 @@ class Predictor(nn.Module):
     def predict(self, vector: Float[Tensor, "models latent"]) -> list[Predictions]:
         """Return what is predicted of each network."""
         told, novelty = self(vector), self.novelty(vector).tolist()
-        return [self._one({name: t[i] for name, t in told.items()}, novelty[i]) for i in range(len(vector))]
+        margins = self.margins[self._kinds(told, len(vector))].tolist()
+        each = ({name: t[i] for name, t in told.items()} for i in range(len(vector)))
+        return [self._one(one, margins[i], novelty[i]) for i, one in enumerate(each)]
 
-    def _one(self, told: Mapping[str, Tensor], novelty: float) -> Predictions:
+    def _kinds(self, told: Mapping[str, Tensor], models: int) -> Int64[Tensor, " models"]:
+        """Which margins are those of each network."""
+        return told[KINDS].argmax(1) if KINDS in self.classes else self.margins.new_zeros(models, dtype=torch.long)
+
+    def _one(self, told: Mapping[str, Tensor], margins: Sequence[float], novelty: float) -> Predictions:
         values: dict[str, float | str] = {}
         intervals, choices = dict[str, tuple[float, float]](), dict[str, tuple[str, ...]]()
-        for margin, name in zip(self.margins.tolist(), self.names, strict=True):
+        for margin, name in zip(margins, self.names, strict=True):
             inverse = PROPERTIES[name].restore
             if name in self.classes:
                 order = told[name].argsort(descending=True).tolist()
