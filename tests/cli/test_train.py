@@ -55,7 +55,11 @@ def test_weights_only_gives_another_encoder_id(trained, capsys):
         ),
         (["train", "encoder", "--config", "{folder}/none.yaml", "-o", "{folder}/new"], 1, "none.yaml: cannot be read"),
         (["train", "encoder", "-o", "{folder}/new"], 2, "--config"),
-        (["embed", "model_zoo/checkpoints", "-o", "{folder}/x.parquet", "--predict"], 2, "has learned no property"),
+        (
+            ["embed", "model_zoo/checkpoints", "-o", "{folder}/x.parquet", "--predict", "--encoder", "random-sweep"],
+            2,
+            "has learned no property",
+        ),
         (
             ["embed", "model_zoo/checkpoints", "-o", "{folder}/x.parquet", "--encoder", "no"],
             1,
