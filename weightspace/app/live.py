@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
-from pathlib import Path
 from time import perf_counter
 from typing import Any, final
 
@@ -20,7 +18,9 @@ from weightspace.app.explorer import Explorer
 from weightspace.app.network import Network, attempt
 from weightspace.app.steering import Steering, fit_steering
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.shipped import shipped_names
 from weightspace.decode.decoder import Decoder
+from weightspace.decode.pretrained import CONFIG
 from weightspace.errors import DecoderError, ExplorerError, WeightspaceError
 from weightspace.graph.trace.program import Program
 from weightspace.train.improve import Wish, decode_latent
@@ -194,9 +194,8 @@ def _find_decoders(explorer: Explorer) -> list[Decoder]:
         found = Decoder.from_pretrained(named)
         found.check_encoder(encoder)
         return [found]
-    shipped = Path(str(files("weightspace.model_zoo"))) / "decoders"
-    folders = sorted(folder for folder in shipped.iterdir() if folder.is_dir()) if shipped.is_dir() else []
-    fitting = [decoder for decoder in map(Decoder.from_pretrained, folders) if decoder.encoder == encoder]
+    shipped = map(Decoder.from_pretrained, shipped_names("decoders", CONFIG))
+    fitting = [decoder for decoder in shipped if decoder.encoder == encoder]
     if not fitting:
         raise DecoderError(f"no decoder that ships knows the latents of {encoder}: train one and pass it (--decoder).")
     return fitting

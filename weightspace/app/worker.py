@@ -12,7 +12,6 @@ import resource
 import sys
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +103,11 @@ def encoder_of(latents: str, name: str | None) -> Encoder:
     Raises:
         EncoderError: It is another.
     """
+    from weightspace.checkpoint.shipped import shipped_names
     from weightspace.encode.encoder import SEEDS, Encoder
+    from weightspace.encode.pretrained import CONFIG
 
-    shipped = Path(str(files("weightspace.model_zoo"))) / "encoders"
-    names = [name] if name else [*SEEDS, *(sorted(f.name for f in shipped.iterdir()) if shipped.is_dir() else ())]
+    names = [name] if name else [*SEEDS, *shipped_names("encoders", CONFIG)]
     tried = []
     for one in names:
         for run in (True, False):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from importlib.resources import files
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Generator
 
+from weightspace.checkpoint.shipped import find_folder
 from weightspace.checkpoint.whole import replacing
 from weightspace.decode.network import DecoderConfig, DecoderNetwork
 from weightspace.errors import DecoderError
@@ -31,11 +31,7 @@ class DecoderFiles:
 
 def find_decoder(name: str) -> Path | None:
     """Return the folder of a decoder: a path, or the name of one that ships; None where there is neither."""
-    path = Path(name)
-    if (path / CONFIG).is_file():
-        return path
-    shipped = Path(str(files("weightspace.model_zoo"))) / "decoders" / path.name
-    return shipped if path.name == name and (shipped / CONFIG).is_file() else None
+    return find_folder("decoders", name, CONFIG)
 
 
 def save_decoder(folder: Path, decoder: DecoderFiles) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Generator, nn
 
+from weightspace.checkpoint.shipped import find_folder
 from weightspace.checkpoint.whole import replacing
 from weightspace.encode.network import SweepConfig, SweepNetwork
 from weightspace.encode.predictor import Predictor
@@ -22,11 +22,7 @@ CONFIG, WEIGHTS = "config.json", "encoder.safetensors"
 
 def find_encoder(name: str) -> Path | None:
     """Return the folder of an encoder: a path, or the name of one that ships; None where there is neither."""
-    path = Path(name)
-    if (path / CONFIG).is_file():
-        return path
-    shipped = Path(str(files("weightspace.model_zoo"))) / "encoders" / path.name
-    return shipped if path.name == name and (shipped / CONFIG).is_file() else None
+    return find_folder("encoders", name, CONFIG)
 
 
 def save_encoder(folder: Path, name: str, network: SweepNetwork, predictor: Predictor | None) -> None:

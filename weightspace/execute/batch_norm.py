@@ -61,7 +61,7 @@ def reestimate_batch_norm(module: nn.Module, stacked: Stacked, batches: Iterable
 def measure_batch_norm(program: Program, tensors: Mapping[str, Tensor], batches: Iterable[Tensor]) -> dict[str, Tensor]:
     """Return the tensors of one network with running statistics measured on `batches`, from its program alone.
 
-    As `reestimate_batch_norm`, but variances are not corrected for the size of a batch.
+    As `reestimate_batch_norm`, but a batch counts as it has inputs, and variances are not corrected for its size.
 
     Raises:
         ArchitectureError: The program has batch norms and there are no batches.
@@ -75,12 +75,17 @@ def measure_batch_norm(program: Program, tensors: Mapping[str, Tensor], batches:
     )
     outputs = tuple(Ref(name, item) for name in norms for item in (1, 2))
     module = ProgramModule(replace(program, nodes=nodes, outputs=outputs, updates={}), Checkpoint(tensors))
-    found = [module(batch) for batch in batches]
+    found, counts = [], []
+    for batch in batches:
+        found.append(module(batch))
+        counts.append(len(batch))
     if not found:
         raise ArchitectureError("no inputs to measure batch norm statistics on: pass at least one batch.")
     targets, measured = {slot.name: slot.target for slot in program.slots}, dict(tensors)
+    share = torch.tensor(counts)[:, None] / sum(counts)
     for i, node in enumerate(norms.values()):
         means, scales = (torch.stack([told[2 * i + item].flatten() for told in found]) for item in (0, 1))
-        measured[targets[node.args[3].name]] = means.mean(0)
-        measured[targets[node.args[4].name]] = (scales**-2 - node.args[6]).clamp_min(0).mean(0)
+        measured[targets[node.args[3].name]] = (share.to(means) * means).sum(0)
+        variances = (scales**-2 - node.args[6]).clamp_min(0)
+        measured[targets[node.args[4].name]] = (share.to(means) * variances).sum(0)
     return measured

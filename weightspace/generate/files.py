@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from weightspace.checkpoint.shipped import find_folder, shipped_names
 from weightspace.checkpoint.whole import replacing
 from weightspace.errors import GeneratorError
 from weightspace.generate.codes import Code
@@ -33,12 +33,10 @@ def find_generator(name: str) -> Path:
     Raises:
         GeneratorError: There is neither.
     """
-    path, shipped = Path(name), Path(str(files("weightspace.model_zoo"))) / "generators"
-    if (path / CONFIG).is_file():
-        return path
-    if path.name == name and (shipped / name / CONFIG).is_file():
-        return shipped / name
-    known = sorted(p.parent.name for p in shipped.glob(f"*/{CONFIG}"))
+    folder = find_folder("generators", name, CONFIG)
+    if folder is not None:
+        return folder
+    known = shipped_names("generators", CONFIG)
     others = f", or {', '.join(known)}" if known else ""
     raise GeneratorError(f"there is no generator {name!r}: pass a folder that holds one{others}.")
 

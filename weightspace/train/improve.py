@@ -86,8 +86,7 @@ def decode_latent(decoder: Decoder, vector: Tensor, wish: Wish) -> tuple[Checkpo
 def _make(decoder: Decoder, z: Tensor, wish: Wish) -> Checkpoint:
     weights = {name: t[0].cpu().contiguous() for name, t in decoder.decode(z, wish.program).items()}
     if wish.inputs is not None:
-        batches = wish.inputs.chunk(-(-len(wish.inputs) // BATCH))  # of nearly equal size, as each counts alike
-        weights = measure_batch_norm(wish.program, weights, batches)
+        weights = measure_batch_norm(wish.program, weights, wish.inputs.split(BATCH))
     about = {"architecture": wish.program.to_json(), "generated": wish.generated, "decoder": decoder.id}
     about |= {"encoder": decoder.encoder, "latent": z[0].cpu().float().numpy().tobytes().hex()}
     about |= {name: str(steps) for name, steps in (("refined", wish.refine), ("polished", wish.polish)) if steps}
