@@ -14,7 +14,7 @@ from weightspace.zoo.recipe import parse_recipe
 SMALL = SweepConfig(
     width=8,
     pairs=6,
-    waves=0,
+    waves=4,
     features=12,
     stage=10,
     latent=16,

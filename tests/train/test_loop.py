@@ -88,7 +88,7 @@ def test_every_parameter_is_learned(config, corpus):
     before = {name: value.clone() for name, value in training.objective.state_dict().items()}
     after = final(training)
     learned = {name for name, _ in training.objective.named_parameters()}
-    rows = {"encoder.probes.row"}  # these networks take images
+    rows = {"encoder.probes.row", "encoder.rows.offset"}  # these networks take images
     assert {name for name in learned - rows if after[name].equal(before[name])} == set()
 
 
@@ -101,8 +101,8 @@ def test_vectors_stay_when_hidden_units_are_relabelled(config, corpus, run):
     turned = relabel(Checkpoint({name: t[0] for name, t in weights.items()}), graph, permutations).tensors
     double = group.module.double()
     parts = [(group, torch.arange(1))]
-    before = objective.encode(parts, weights, run=run)
-    after = objective.encode(parts, {name: t[None] for name, t in turned.items()}, run=run)
+    before = objective.encode(parts, weights, run=run).vector
+    after = objective.encode(parts, {name: t[None] for name, t in turned.items()}, run=run).vector
     double.float()
     assert not all(turned[name].equal(weights[name][0]) for name in turned)
     torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
@@ -118,7 +118,7 @@ batch_size: 12
 warmup: 2
 inputs: 6
 sizes:
-  {{width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4,
+  {{width: 8, pairs: 6, waves: 4, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4,
    fixed: 6, answers: 4}}
 """
     (tmp_path / "config.yaml").write_text(text)
@@ -198,8 +198,8 @@ def test_populations_of_one_architecture_train_together_as_they_do_alone(config,
 
     objective, groups = training.objective.eval(), training.together[0]
     parts = [(group, torch.arange(3 + i)) for i, group in enumerate(groups)]
-    together = objective.encode(parts, stacked(parts), run=True)
-    alone = [objective.encode([part], stacked([part]), run=True) for part in parts]
+    together = objective.encode(parts, stacked(parts), run=True).vector
+    alone = [objective.encode([part], stacked([part]), run=True).vector for part in parts]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
     losses = objective.property_losses(parts, together)
     each = [objective.property_losses([part], vector) for part, vector in zip(parts, alone, strict=True)]
@@ -214,7 +214,7 @@ def test_fixed_numbers_know_nothing_that_was_learned_but_their_parts(config, cor
     assert training.objective.encoder.likeness.directions.equal(before)
     group = corpus.groups["test"][0]
     parts = [(group, torch.arange(5))]
-    vector = training.objective.eval().encode(parts, stacked(parts), run=True)
+    vector = training.objective.eval().encode(parts, stacked(parts), run=True).vector
     sizes = config.sizes
     assert vector.shape == (5, sizes.latent)
     for learned in vector[:, sizes.fixed :].split([sizes.latent - sizes.fixed - sizes.answers, sizes.answers], 1):
@@ -225,7 +225,7 @@ def test_fixed_numbers_know_nothing_that_was_learned_but_their_parts(config, cor
 def test_running_a_network_adds_its_answers_and_changes_nothing_else(config, corpus):
     objective = EncoderTraining(config, corpus).objective.eval()
     parts = [(corpus.groups["test"][0], torch.arange(5))]
-    run, unrun = (objective.encode(parts, stacked(parts), run=run) for run in (True, False))
+    run, unrun = (objective.encode(parts, stacked(parts), run=run).vector for run in (True, False))
     assert run[:, : -config.sizes.answers].equal(unrun[:, : -config.sizes.answers])
     assert (run != 0).all() and not unrun[:, -config.sizes.answers :].any()
 
@@ -242,7 +242,7 @@ def test_shuffled_networks_keep_their_numbers_and_lose_their_properties(config, 
     assert not found[names[0]][where].equal(plain[names[0]][where])
 
     objective = EncoderTraining(config, corpus).objective.eval()
-    vector = objective.encode(parts, found, run=True).detach()
+    vector = objective.encode(parts, found, run=True).vector.detach()
     told = objective.property_losses(parts, vector, where)
     alone = objective.property_losses([(group, torch.tensor([1, 3, 5]))], vector[~where])
     torch.testing.assert_close(told["test_accuracy"], alone["test_accuracy"])

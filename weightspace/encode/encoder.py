@@ -27,7 +27,7 @@ from weightspace.errors import EncoderError
 from weightspace.graph.axes import GRAPH_VERSION
 from weightspace.latents.table import LatentTable
 
-VERSION = 3
+VERSION = 4
 SEEDS = {"random-sweep": 0}
 
 

@@ -23,7 +23,7 @@ from weightspace.nn.names import WordTable
 from weightspace.nn.probes import ROWS, AnswerMap, ProbeBank, ProbeReadout
 from weightspace.nn.readout import GAIN, Fingerprint, FixedReadOut, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
-from weightspace.nn.statistics import RELATIVE, STATISTICS, describe
+from weightspace.nn.statistics import EXCESSES, RELATIVE, STATISTICS, describe
 from weightspace.nn.tiles import as_matrix
 
 EMPHASIS = {
@@ -36,8 +36,10 @@ EMPHASIS = {
     "signals": 0.3,
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
-FIXED, LEARNED_SHARE = ("sizes", "blocks", "stages", "axes"), 0.15
+FIXED, LEARNED_SHARE = ("sizes", "blocks", "fingerprint", "stages", "axes"), 0.15
 """Parts that fixed numbers of a vector are of, and the deviation of its learned numbers."""
+ENERGIES, EVENNESS = 4, 0.1
+"""Fixed numbers that only tell how unevenly energy is spread over rows and columns, and how much they count."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class SweepConfig:
         probes: Learned inputs; 0 where a network is never run.
         hidden: Width of the layers between what is read off and the vector; 0 for a linear read-out.
         fixed: Numbers of the vector along fixed directions of what any network has, so that networks unlike those
-            learned from keep their distances; the rest is learned. 0 for none.
+            learned from keep their distances; the last four of them tell of the energies of rows and columns alone,
+            by which trained tensors differ from shuffled ones. The rest is learned. 0 for none.
         answers: Numbers of the vector, the last ones, that tell what the network answers to the probes; 0 in networks
             that were not run. All others are of the weights alone.
     """
@@ -119,7 +122,7 @@ class SweepNetwork(nn.Module):
         self.visits = nn.ModuleDict(
             {
                 name: Visit(config.width, context, config.pairs, back=back, own=own, generator=generator)
-                for name, back, own in (("ahead", False, True), ("back", True, bool(config.waves)))
+                for name, back, own in (("ahead", False, True), ("back", True, bool(config.waves) and not config.fixed))
             }
         )
         said = config.pairs + config.width
@@ -140,9 +143,10 @@ class SweepNetwork(nn.Module):
             self.silent = draw(1, config.features, generator=generator, scale=0.5)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         if config.fixed:
-            self.likeness = FixedReadOut([emphasis[name] for name in FIXED], config.fixed, generator=generator)
+            told = [emphasis[name] for name in FIXED if name in emphasis]
+            self.likeness = FixedReadOut(told, config.fixed - ENERGIES, generator=generator)
         learned = config.latent - config.fixed - config.answers
-        self.head = ReadOut(list(emphasis.values()), learned, config.hidden, generator=generator)
+        self.head = ReadOut([emphasis[name] for name in self._learned()], learned, config.hidden, generator=generator)
 
     def forward(self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None) -> Encoding:
         """Encode checkpoints of one architecture.
@@ -166,10 +170,11 @@ class SweepNetwork(nn.Module):
         stages = torch.cat([means @ features, heard], 2) @ self.stage
         together = heard / means.square().sum(1, keepdim=True).sqrt()  # the sum over the square root of how many
         parts = self._parts(plan, h, (features, together, stages))
+        energies = EVENNESS * moments(known[..., -EXCESSES:])
         if self.config.signals:
             parts.append(self.silent.expand(len(rms), -1) if told is None else self.told(told))
         units = {name: state.expand(len(rms), -1, -1) for name, state in h.items()}
-        return Encoding(self._vector(parts, answers), units, stages)
+        return Encoding(self._vector(parts, energies, answers), units, stages)
 
     def _signal(self, plan: Plan, h: UnitStates, ready: list[Weights], rms: Tensor) -> Tensor | None:
         """Let all units know their signals; return those of the outputs, `(models, signals, outputs)`."""
@@ -220,12 +225,13 @@ class SweepNetwork(nn.Module):
             parts.append(torch.einsum("msw,sd->mdw", silu(stages), order).flatten(1) / stages.shape[1])
         return parts
 
-    def _vector(self, parts: list[Tensor], answers: Tensor | None) -> Float[Tensor, "models latent"]:
+    def _vector(self, parts: list[Tensor], energies: Tensor, answers: Tensor | None) -> Float[Tensor, "models latent"]:
         """Fixed numbers, learned ones, and those of the answers; the latter two of one deviation in every network."""
-        found, config = [self.head(parts)], self.config
+        named, config = dict(zip(self._widths(), parts, strict=True)), self.config
+        found = [self.head([named[name] for name in self._learned()])]
         if config.fixed:
-            named = dict(zip(self._widths(), parts, strict=True))
-            found = [self.likeness([named[n] for n in FIXED]), LEARNED_SHARE * layer_norm(found[0], found[0].shape[1:])]
+            alike = self.likeness([named[name] for name in FIXED if name in named])
+            found = [alike, energies, LEARNED_SHARE * layer_norm(found[0], found[0].shape[1:])]
         if config.answers:
             found.append(self._read(answers, len(parts[0])))
         return torch.cat(found, 1)
@@ -236,6 +242,10 @@ class SweepNetwork(nn.Module):
             return self.stage.new_zeros(models, self.config.answers)
         told = (self.images if answers.shape[1] == self.config.probes else self.rows)(answers)
         return LEARNED_SHARE * layer_norm(told, told.shape[1:])
+
+    def _learned(self) -> list[str]:
+        """Parts that the learned numbers are of: waves tell networks apart, and nothing of what they are."""
+        return [name for name in self._widths() if name != "fingerprint" or not self.config.fixed]
 
     def _widths(self) -> dict[str, int]:
         """Width of each part of the read-out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -42,6 +44,24 @@ class ProbeBank(nn.Module):
         self.image = nn.Parameter(_amplitudes(probes, COLOURS, BANKS["image"], generator))
         self.row = nn.Parameter(_amplitudes(ROWS * probes, 1, BANKS["row"], generator))
 
+    @torch.no_grad()
+    def start(self, inputs: Sequence[Tensor], generator: Generator) -> None:
+        """Let probes begin as real inputs, as far as cosines show them, in equal shares of every dataset.
+
+        Images take the place of all image probes, rows that of every other row: those left random are spread widely.
+
+        Args:
+            inputs: `(inputs, *shape)` of each dataset, images or rows of numbers; each gives as many as it has.
+            generator: Picks them.
+        """
+        for name, places, rank in (("image", slice(None), 4), ("row", slice(0, None, 2), 2)):
+            shown = [x for x in inputs if x.ndim == rank]
+            kept = getattr(self, name)[places]
+            for i, x in enumerate(shown):
+                here = kept[i :: len(shown)]
+                picked = x[torch.randperm(len(x), generator=generator)[: len(here)].to(x.device)].to(here)
+                here[: len(picked)] = _as_amplitudes(picked if rank == 4 else picked[:, None], BANKS[name])
+
     def forward(self, shape: tuple[int, ...]) -> Float[Tensor, "probes ..."]:
         """Return the probes for inputs of this shape, without the batch: `(channels, height, width)` or `(numbers,)`.
 
@@ -65,6 +85,15 @@ def _amplitudes(probes: int, channels: int, waves: tuple[int, ...], generator: G
     return torch.randn(probes, channels, *waves, generator=generator) * falling / falling.square().sum().sqrt()
 
 
+def _as_amplitudes(x: Float[Tensor, "inputs channels ..."], waves: tuple[int, ...]) -> Tensor:
+    """Amplitudes whose sums of cosines come closest to inputs; channels start again at the first."""
+    for dim, (size, count) in enumerate(zip(x.shape[2:], waves, strict=True), 2):
+        inverse = torch.linalg.pinv(depth_cosines(size, count)).to(x)
+        x = (x.movedim(dim, -1) @ inverse.T).movedim(-1, dim)
+    wanted = COLOURS if len(waves) > 1 else 1
+    return x[:, [c % x.shape[1] for c in range(wanted)]]
+
+
 class AnswerMap(nn.Module):
     """Answers to the probes as numbers of a network, by one matrix: what a network does stays in plain sight.
 
@@ -81,10 +110,30 @@ class AnswerMap(nn.Module):
     def __init__(self, probes: int, numbers: int, *, generator: Generator) -> None:
         super().__init__()
         self.matrix = draw(2 * probes * CLASSES, numbers, generator=generator)
+        self.offset = nn.Parameter(torch.zeros(numbers))
+
+    @torch.no_grad()
+    def start(self, codes: Float[Tensor, "models codes"], generator: Generator) -> None:
+        """Begin with the principal components of what networks answer, brought halfway to equal deviation.
+
+        Where there are fewer components than numbers, the matrix stays drawn.
+
+        Args:
+            codes: Of the networks, see `codes`; all alike count.
+            generator: Draws the start of the search for the components.
+        """
+        if len(codes) <= self.matrix.shape[1]:
+            return
+        mean = codes.mean(0)
+        directions, sizes = _principal(codes - mean, self.matrix.shape[1], generator)
+        scaled = directions / sizes.clamp_min(LEAST * sizes[0]).sqrt()
+        scaled = scaled / ((codes - mean) @ scaled).square().mean().sqrt()
+        self.matrix.copy_(scaled)
+        self.offset.copy_(-mean @ scaled)
 
     def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models numbers"]:
         """Return numbers of the networks."""
-        return _codes(answers) @ self.matrix
+        return codes(answers) @ self.matrix + self.offset
 
 
 class ProbeReadout(nn.Module):
@@ -103,12 +152,26 @@ class ProbeReadout(nn.Module):
 
     def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models features"]:
         """Return features of the networks."""
-        return silu(dropout(_codes(answers), DROPPED, self.training) @ self.first) @ self.second
+        return silu(dropout(codes(answers), DROPPED, self.training) @ self.first) @ self.second
 
 
-def _codes(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models codes"]:
-    codes = on(depth_cosines(answers.shape[2], CLASSES), answers)
-    return (_read(answers) @ codes).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
+def codes(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models codes"]:
+    """Return what `AnswerMap` and `ProbeReadout` read off answers."""
+    cosines = on(depth_cosines(answers.shape[2], CLASSES), answers)
+    return (_read(answers) @ cosines).flatten(1) / min(answers.shape[2], CLASSES) ** 0.5
+
+
+def _principal(x: Float[Tensor, "models codes"], count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Principal directions, `(codes, count)`, and the deviations along them; by subspace iteration.
+
+    Source:
+        Halko, Martinsson, Tropp (2011), "Finding structure with randomness", algorithm 4.4.
+    """
+    y = torch.randn(x.shape[1], count + 16, generator=generator).to(x)
+    for _ in range(4):
+        y = torch.linalg.qr(x.T @ (x @ y)).Q
+    _, sizes, turn = torch.linalg.svd(x @ y, full_matrices=False)
+    return (y @ turn.T)[:, :count], sizes[:count] / len(x) ** 0.5
 
 
 def _read(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models twice_probes outputs"]:

@@ -79,7 +79,8 @@ class Fingerprint(nn.Module):
     `f = 1/sqrt(stages) * sum_s sin(x_s W + p)`, with the rows of `W` at scales from `slow` to `fast`. Slow waves follow
     what the stages say; fast ones turn wherever one of them says something else, so that two networks differ in
     them by the same order whatever their depth, and by the share of stages that changed if one was made of the other.
-    Rounding is amplified once, by at most `fast`, never along the depth as in a chaotic recurrence.
+    Rounding is amplified once, by at most `fast`, never along the depth as in a chaotic recurrence. Nothing of it is
+    learned.
 
     Args:
         inputs: Width of a stage's read-out.
@@ -88,12 +89,14 @@ class Fingerprint(nn.Module):
     """
 
     slow, fast = 0.3, 300.0
+    rates: Tensor
+    phases: Tensor
 
     def __init__(self, inputs: int, waves: int, *, generator: Generator) -> None:
         super().__init__()
         scales = torch.logspace(math.log10(self.slow), math.log10(self.fast), waves)
-        self.rates = nn.Parameter(draw(inputs, waves, generator=generator).detach() * scales)
-        self.phases = draw(1, waves, generator=generator, scale=math.pi)
+        self.register_buffer("rates", draw(inputs, waves, generator=generator).detach() * scales)
+        self.register_buffer("phases", draw(1, waves, generator=generator, scale=math.pi).detach())
 
     def forward(self, x: Float[Tensor, "models stages inputs"]) -> Float[Tensor, "models waves"]:
         """Return the sum of the waves."""

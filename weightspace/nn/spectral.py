@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from weightspace.nn.energies import row_column_excess
 from weightspace.nn.tiles import group_tiles, tiles
 
 ITERATIONS = 6
@@ -77,20 +78,34 @@ class Sketch:
 
     def __init__(self, columns: int, like: Tensor) -> None:
         self.ones, self.norms, self.squares = (like.new_zeros(columns) for _ in range(3))
-        self.total = like.new_zeros((), dtype=torch.float64)
+        self.total, self.fourths = (like.new_zeros((), dtype=torch.float64) for _ in range(2))
+        self.rows: list[Tensor] = []
 
     def add(self, matrix: Float[Tensor, "rows columns"], sums: Float[Tensor, " rows"]) -> None:
         """Take in some rows and their sums."""
         square = matrix.square()
         self.total += sums.sum(dtype=torch.float64)
         self.ones += matrix.T @ sums
-        self.norms += matrix.T @ square.sum(1).sqrt()
+        self.rows.append(square.sum(1))
+        self.norms += matrix.T @ self.rows[-1].sqrt()
         self.squares += square.sum(0)
+        self.fourths += square.square().sum()
 
     def moments(self, count: int) -> Float64[Tensor, " 3"]:
         """Return the mean, the mean square, and the mean square about the mean of `count` numbers."""
         mean, square = self.total / count, self.squares.sum(dtype=torch.float64) / count
         return torch.stack([mean, square, (square - mean.square()).clamp_min(0)])
+
+    def excess(self, taps: int, *, transposed: bool) -> Float64[Tensor, " 2"]:
+        """Return `row_column_excess` of the matrix; each column holds `taps` columns of this one.
+
+        Args:
+            taps: How many.
+            transposed: Whether what came as rows are columns.
+        """
+        lines = torch.cat(self.rows)[None].double(), self.squares.double().unflatten(0, (-1, taps)).sum(1)[None]
+        rows, columns = lines[::-1] if transposed else lines
+        return row_column_excess(rows, columns, self.fourths[None], taps)[0]
 
     def directions(self) -> Float[Tensor, "directions columns"]:
         """Return orthonormal rows, at most four; all entries of the first are alike."""

@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.nn.constants import on
+from weightspace.nn.energies import row_column_excess
 from weightspace.nn.histogram import Histogram
 from weightspace.nn.spectral import Sketch, as_rows, largest_of_groups, sketched_norm, spectral_norm
 from weightspace.nn.tiles import cut_of, few_models, is_streamed, tiles
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-RELATIVE, STATISTICS = 10, 15
+RELATIVE, EXCESSES, STATISTICS = 10, 2, 17
 Sizes = tuple[int, int, int]
 """Numbers of outputs, inputs and taps."""
 
@@ -36,7 +37,7 @@ def tensor_statistics(
 def measure(
     weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, split: tuple[str, Tensor] | None = None
 ) -> Float[Tensor, "models measures"]:
-    """Return the mean, the mean square, that about the mean, five quantiles and the spectral norm of a tensor.
+    """Return mean, mean square, that about the mean, five quantiles, both `excess`es and spectral norm of a tensor.
 
     Of a tensor of more than a tile the quantiles come from a histogram and the spectral norm from `sketched_norm`.
 
@@ -57,7 +58,8 @@ def describe(
 
     The first `RELATIVE` also stay when every unit is doubled and what it feeds is halved: logarithms of the root mean
     square and of the deviation, both times the fan-in; mean, five quantiles (through asinh) and spectral norm over the
-    root mean square; stable rank. Then what knows the size: logarithms of the Frobenius norm and of the sizes.
+    root mean square; stable rank. Then what knows the size: logarithms of the Frobenius norm and of the sizes, and by
+    how much rows and columns differ in energy more than if the numbers were shuffled.
 
     Source:
         Unterthiner et al. (2020), "Predicting neural network accuracy from weights" (mean, variance, quantiles 0,
@@ -65,7 +67,7 @@ def describe(
     """
     fan_in, counts, roots, *logarithms = on(_sizes(shapes), measures)
     mean, square, spread = measures[..., :3].unbind(2)
-    shape, top = measures[..., 3:-1], measures[..., -1]
+    shape, apart, top = measures[..., 3 : 3 + len(QUANTILES)], measures[..., -3:-1], measures[..., -1]
     rms = square.sqrt()
     unit = torch.where(rms > 0, rms, 1.0)
     top = top / unit
@@ -74,7 +76,7 @@ def describe(
     relative = [decades[..., :2], (mean / unit)[..., None], (shape / unit[..., None]).asinh()]
     relative.append(torch.stack([top / roots, rank.log1p() / 2], 2))
     sizes = torch.stack(logarithms, 1).expand(len(rms), -1, -1)
-    return torch.cat([*relative, decades[..., 2:], sizes], 2), rms
+    return torch.cat([*relative, decades[..., 2:], sizes, apart.asinh() / 2], 2), rms
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +101,9 @@ def _whole(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None)
         top = spectral_norm(weight, dtype)[:, None]
     else:
         top = largest_of_groups(weight, dtype, split)[:, None]
-    return torch.cat([mean, square, spread, _quantiles(weight).to(dtype), top], 1)
+    squares = flat.square().view(weight.shape)
+    apart = row_column_excess(squares.sum((2, 3)), squares.sum((1, 3)), squares.square().sum((1, 2, 3)), weight.shape[3])
+    return torch.cat([mean, square, spread, _quantiles(weight).to(dtype), apart, top], 1)
 
 
 def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> Float[Tensor, " measures"]:
@@ -118,7 +122,8 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
         top = largest_of_groups(weight, dtype, split)[0]
     else:
         top = sketched_norm(weight, dtype, sketch, cut=cut)
-    return torch.cat([moments.to(dtype), histogram.quantiles(QUANTILES).to(dtype), top[None]])
+    apart = sketch.excess(weight.shape[3], transposed=cut == 2)
+    return torch.cat([moments.to(dtype), histogram.quantiles(QUANTILES).to(dtype), apart.to(dtype), top[None]])
 
 
 def _quantiles(weight: Tensor) -> Float[Tensor, "models quantiles"]:

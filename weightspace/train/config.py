@@ -9,24 +9,24 @@ from typing import Any
 
 import yaml
 
-from weightspace.encode.network import SweepConfig
+from weightspace.encode.network import ENERGIES, SweepConfig
 from weightspace.errors import ConfigError
 
 LEARNED = SweepConfig(
     width=32,
     pairs=16,
-    waves=0,
+    waves=128,
     features=96,
     stage=96,
     latent=256,
     signals=32,
     depths=4,
-    probes=40,
+    probes=96,
     hidden=384,
     fixed=48,
     answers=144,
 )
-"""Sizes of a trained encoder: no fingerprint, signals, stages in their order, probes, layers in the read-out."""
+"""Sizes of a trained encoder: signals, stages in their order, probes, layers in the read-out."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class TrainConfig:
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
         drop: Share of the vector's numbers that the read-outs of properties do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
-        views: Weight of the loss of telling two views of one network from other networks.
+        views: Weight of the losses of telling two views of one network from other networks, and of predicting the
+            statistics of the block that the second view lacks.
         paired: Share of groups of which there are two views; encoding them twice costs as much as all the rest.
         inputs: Real inputs of each dataset on which answers are predicted.
     """
@@ -112,6 +113,8 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
         raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
     merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | sizes
     fixed, answers = merged["fixed"], merged["answers"]
+    if 0 < fixed <= ENERGIES:
+        raise ConfigError(f"{source}: sizes: fixed: {fixed} leaves nothing beside the {ENERGIES} numbers of energies.")
     if fixed + answers >= merged["latent"]:
         raise ConfigError(
             f"{source}: sizes: fixed: {fixed} and answers: {answers} leave nothing to learn of the weights "

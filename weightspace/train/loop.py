@@ -18,6 +18,7 @@ from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
 from weightspace.train.objective import Batch, EncoderObjective
 from weightspace.train.predict import validation_losses
+from weightspace.train.start import start_answers
 from weightspace.zoo.seeds import mix_seed
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -66,6 +67,8 @@ class EncoderTraining:
         """
         if state is not None and state.exists():
             self.restore(torch.load(state, weights_only=True, map_location=self.device))
+        elif not self.step:
+            self._start()
         last = time.monotonic()
         while self.step < self.config.steps:
             losses = self.advance()
@@ -81,6 +84,12 @@ class EncoderTraining:
                 with replacing(state) as draft:
                     torch.save(self.state, draft)
         self.objective.load_state_dict(self.best)
+
+    def _start(self) -> None:
+        """Begin at real inputs and principal components, in all processes alike."""
+        start_answers(self.objective, self.corpus)
+        for tensor in self.objective.state_dict().values() if self.world > 1 else ():
+            dist.broadcast(tensor, 0)
 
     def _check(self) -> None:
         """Keep the state if it reads the validation part better than all before."""

@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import run_networks
-from weightspace.encode.network import SweepNetwork, learned_numbers
+from weightspace.encode.network import Encoding, SweepNetwork, learned_numbers
 from weightspace.encode.predictor import Predictor
 from weightspace.encode.properties import PROPERTIES, WIRINGS
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
+from weightspace.train.masked import MaskedHead, blanked
 
 TEMPERATURE = 0.1
 SHUFFLED = float(WIRINGS.index("shuffled"))
@@ -48,7 +49,7 @@ class EncoderObjective(nn.Module):
 
     Numbers are learned in units of their deviation within the population. Behaviour is the logits on real inputs,
     centred over the classes and divided by their deviation, network by network. The two views of a network differ by
-    noise, the first may be wider, and the second is never run.
+    noise, the first may be wider; the second is never run and lacks one block, whose statistics it is asked for.
 
     Args:
         config: Sizes and weights of the losses.
@@ -68,6 +69,7 @@ class EncoderObjective(nn.Module):
             if (inputs := self.shown(g)) is not None
         }
         self.behaviour = BehaviourHead(config.sizes.latent - config.sizes.fixed, widths, generator=generator)
+        self.masked = MaskedHead(config.sizes, generator=generator)
 
     def encode(
         self,
@@ -76,8 +78,8 @@ class EncoderObjective(nn.Module):
         *,
         run: bool,
         wider: tuple[int, Generator] | None = None,
-    ) -> Tensor:
-        """Return the vectors of networks of one plan.
+    ) -> Encoding:
+        """Return what is said of networks of one plan.
 
         Args:
             parts: The groups that they are of.
@@ -97,7 +99,9 @@ class EncoderObjective(nn.Module):
         if wider is not None:  # they answer what they answered
             plan, widening = group.wider[wider[0]]
             weights = widening(weights, wider[1])
-        return self.encoder(plan, weights, answers).vector
+        found = self.encoder(plan, weights, answers)
+        assert isinstance(found, Encoding)
+        return found
 
     def forward(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """Return the losses of a batch by name, weighted."""
@@ -108,14 +112,16 @@ class EncoderObjective(nn.Module):
         plain = _with_shuffled(plain, learned, where, generator)
         weights = _with_noise(plain, learned, config.noise, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
-        vector = self.encode(parts, weights, run=batch.run, wider=wider)
+        vector = self.encode(parts, weights, run=batch.run, wider=wider).vector
         losses = self.property_losses(parts, _drop(vector, config.drop, generator), where)
         if config.behaviour and (told := self._behaviour(parts, weights, vector)):
             losses["behaviour"] = config.behaviour * torch.stack(told).mean()
         if config.views and batch.paired:
-            noisy = _with_noise(plain, learned, config.noise, generator)
-            other = self.encode(parts, noisy, run=False)
-            losses["views"] = config.views * contrast(*(self._of_weights(x) for x in (vector, other)))
+            noisy, plan = _with_noise(plain, learned, config.noise, generator), parts[0][0].plan
+            number = int(torch.randint(len(plan.edges), (), generator=generator, device=generator.device))
+            other = self.encode(parts, blanked(noisy, plan.edges[number].tensor), run=False)
+            losses["views"] = config.views * contrast(*(self._of_weights(x) for x in (vector, other.vector)))
+            losses["masked"] = config.views * self.masked(other, plan, number, plain)
         return losses
 
     def _of_weights(self, vector: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def read_vectors(objective: EncoderObjective, group: Group, *, run: bool) -> Ten
     """
     objective.eval()
     parts = [(group, _places(group, start, TOGETHER)) for start in range(0, len(group), TOGETHER)]
-    return torch.cat([objective.encode([part], stacked([part]), run=run) for part in parts])
+    return torch.cat([objective.encode([part], stacked([part]), run=run).vector for part in parts])
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def validation_losses(objective: EncoderObjective, groups: Sequence[Group], popu
     for group in groups:
         parts = [(group, _places(group, 0, MOST))]
         for run in (True, False):
-            losses = objective.property_losses(parts, objective.encode(parts, stacked(parts), run=run))
+            losses = objective.property_losses(parts, objective.encode(parts, stacked(parts), run=run).vector)
             for name in [name for name in MAIN if name in losses][:1]:
                 found[:, populations.index(group.population)] += torch.stack([losses[name], found.new_ones(())])
     return found

@@ -1,0 +1,35 @@
+"""Statistics of a block that the encoder cannot see."""
+
+import torch
+from torch import Generator
+
+from weightspace.train.loop import EncoderTraining
+from weightspace.train.masked import MaskedHead, blanked
+from weightspace.train.objective import stacked
+
+
+def test_a_blanked_block_is_zero_and_all_others_stay(corpus):
+    group = corpus.groups["train"][0]
+    weights = stacked([(group, torch.arange(2))])
+    name = group.plan.edges[0].tensor
+    found = blanked(weights, name)
+    assert not found[name].any() and weights[name].any()
+    assert all(found[other] is tensor for other, tensor in weights.items() if other != name)
+
+
+def test_the_blanked_block_is_asked_for_and_learned(config, corpus):
+    objective, group = EncoderTraining(config, corpus).objective, corpus.groups["train"][0]
+    parts = [(group, torch.arange(len(group)))]
+    weights, number = stacked(parts), 0
+    seen = objective.encode(parts, blanked(weights, group.plan.edges[number].tensor), run=False)
+    head = MaskedHead(config.sizes, generator=Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    losses = []
+    for _ in range(200):
+        loss = head(seen, group.plan, number, weights)
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward(retain_graph=True)
+        optimizer.step()
+    assert losses[-1] < losses[0] / 3
+    assert float(head(seen, group.plan, number, {n: torch.zeros_like(t) for n, t in weights.items()})) == 0

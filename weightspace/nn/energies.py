@@ -1,0 +1,43 @@
+"""How unevenly the energy of a matrix is spread over its rows and columns, beside a matrix of shuffled numbers."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def row_column_excess(
+    rows: Float[Tensor, "models rows"],
+    columns: Float[Tensor, "models columns"],
+    fourths: Float[Tensor, " models"],
+    taps: int = 1,
+) -> Float[Tensor, "models two"]:
+    """Return how far the energies of rows, and of columns, vary beyond what shuffled numbers do.
+
+    Training lets some units grow and others fade; shuffling the entries of a tensor evens that out and leaves every
+    moment and quantile as it was. In deviations of what is expected if the same numbers stand in random order: about 0,
+    give or take 1, if they do.
+
+    Args:
+        rows: Sum of squares of each row.
+        columns: Of each column.
+        fourths: Sum of fourth powers of all numbers.
+        taps: Numbers at each crossing of a row and a column.
+    """
+    count = rows.shape[1] * columns.shape[1] * taps
+    square = rows.sum(1, keepdim=True) / count
+    unit = torch.where(square > 0, square, 1.0)
+    spread = (fourths[:, None] / count / unit.square() - 1).clamp_min(0)  # relative variance of the squares
+    return torch.cat([_excess(side / unit, spread, count) for side in (rows, columns)], 1)
+
+
+def _excess(energies: Float[Tensor, "models lines"], spread: Tensor, count: int) -> Float[Tensor, "models one"]:
+    lines = energies.shape[1]
+    each = count // lines
+    if lines < 2 or each < 2:
+        return torch.zeros_like(spread)
+    expected = spread / each * (count - each) / (count - 1)  # a sample drawn without replacement
+    found = (energies / each).var(1, keepdim=True)
+    known = expected > torch.finfo(expected.dtype).eps
+    return torch.where(known, (found / torch.where(known, expected, 1.0) - 1) / (2 / (lines - 1)) ** 0.5, 0.0)
