@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightspace.execute.processes import ALONE, Team
 from weightspace.nn.pages import let_go
 
 TILE = 1 << 18
@@ -75,7 +76,7 @@ def cut_of(weight: Float[Tensor, "models outs ins taps"]) -> int:
 
 
 def tiles(
-    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, *, cut: int | None = None
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, *, cut: int | None = None, team: Team = ALONE
 ) -> Iterator[Tile]:
     """Yield a matrix tile by tile, each once; let go of the mapped pages of what was read.
 
@@ -83,6 +84,7 @@ def tiles(
         weight: Any float dtype; a view of a mapped file if it comes from one.
         dtype: To compute in.
         cut: Dimension to cut along, 1 or 2; None for the one that lies together in memory.
+        team: Whose tiles alone are yielded, where several processes share the matrix.
     """
     cut = cut or cut_of(weight)
     length, line = weight.shape[cut], weight.numel() // weight.shape[cut]
@@ -90,15 +92,17 @@ def tiles(
     together = cut == cut_of(weight)
     buffer = weight.new_empty(step * line, dtype=dtype) if streamed and not torch.is_grad_enabled() else None
     piece = max(step, DROPPED // (line * weight.element_size()) // step * step)
-    done, everything = 0, slice(None)
-    for start in range(0, length, step):
+    starts, everything = team.part(range(0, length, step)), slice(None)
+    done = starts.start
+    for start in starts:
         part = weight.narrow(cut, start, min(step, length - start))
         where = slice(start, start + part.shape[cut])
         converted = _converted(part, dtype, buffer)
         outs, ins = (where, everything) if cut == 1 else (everything, where)
         yield Tile(outs, ins, part, converted, checked=not streamed)
-        last = where.stop == length
-        if (last or (together and where.stop % piece == 0)) and weight.numel() * weight.element_size() >= KEPT:
+        if (
+            start == starts[-1] or (together and where.stop % piece == 0)
+        ) and weight.numel() * weight.element_size() >= KEPT:
             let_go(weight.narrow(cut, done, where.stop - done))
             done = where.stop
 
