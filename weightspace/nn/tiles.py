@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import isfinite
 
@@ -20,6 +22,19 @@ STACK, BOARD = 1 << 21, 1 << 25
 KEPT = 1 << 16
 DROPPED = 1 << 23
 """Bytes: smaller tensors are not let go; larger ones are let go in pieces of so many."""
+
+
+_HALVED = ContextVar("halved", default=0)
+
+
+@contextmanager
+def halved(times: int) -> Iterator[None]:
+    """Cut tiles of single tensors to half their numbers, so many times, within."""
+    token = _HALVED.set(times)
+    try:
+        yield
+    finally:
+        _HALVED.reset(token)
 
 
 def as_matrix(weight: Tensor, order: tuple[int, ...], sizes: tuple[int, int, int]) -> Tensor:
@@ -124,8 +139,8 @@ def pieces(tensor: Tensor) -> Iterator[Tensor]:
 
 def _numbers(weight: Tensor) -> int:
     if weight.device.type != "cpu":
-        return BOARD
-    return TILE if is_streamed(weight) else STACK
+        return BOARD >> _HALVED.get()
+    return TILE >> _HALVED.get() if is_streamed(weight) else STACK
 
 
 def _converted(part: Tensor, dtype: torch.dtype, buffer: Tensor | None) -> Tensor:
