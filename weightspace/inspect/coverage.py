@@ -44,7 +44,7 @@ def coverage_sections(summary: dict[str, Any], *, title: str, shown: int) -> lis
     rows = [row for row in summary["rows"] if not row["error"]]
     more = "" if len(rows) <= shown else f" (the first {shown} of {len(rows)}; the file has all)"
     mean, least = (_percent(summary[f"understood_{word}"]) for word in ("mean", "least"))
-    about = (
+    about: tuple[tuple[str, str], ...] = (
         ("checkpoints", f"{summary['checkpoints']} ({summary['failed']} failed)"),
         ("weights", f"{summary['weights']:,}"),
         ("understood", f"{mean} of a checkpoint's weights on average, at least {least}"),
