@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.execute.images_last import run_in_parts
 from weightspace.execute.module import ProgramModule
 from weightspace.execute.stack import run_stacked
 from weightspace.graph.trace.program import Program
@@ -67,10 +68,11 @@ def _hollow(module: nn.Module) -> nn.Module:
 
 def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """Return answers `(models, inputs, outputs)`, in single precision at least; accelerators run in bfloat16."""
-    if inputs.device.type != "cpu":
+    if inputs.device.type == "cpu":
+        found = run_in_parts(module, weights, inputs)
+    else:
         weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
-        inputs = inputs.bfloat16()
-    found = run_stacked(module, weights, inputs)
+        found = run_stacked(module, weights, inputs.bfloat16())
     return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
