@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
+
+from weightspace.execute.stack import run_stacked
 
 T = TypeVar("T")
+INPUTS, NUMBERS, BROAD = 500, 1 << 21, 32
+"""Inputs answered at once, and their numbers times networks, about; `BROAD` times so many on an accelerator."""
 
 
 def in_pieces(run: Callable[[slice], T], count: int, most: int) -> list[T]:
@@ -41,6 +46,30 @@ def in_pieces(run: Callable[[slice], T], count: int, most: int) -> list[T]:
         step = (stop - start + 1) // 2  # here, so that nothing of what failed is held any more
         free_memory()
     return found
+
+
+@torch.no_grad()
+def run_in_pieces(
+    module: nn.Module, stacked: Mapping[str, Tensor], inputs: Tensor, read: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Return the outputs of many networks on many inputs, `(models, inputs, ...)`, run where the inputs lie.
+
+    Args:
+        module: Holds the architecture, as for `run_stacked`.
+        stacked: Each tensor of the module by name, with a leading `models` axis, on any device.
+        inputs: Shared by all networks.
+        read: Makes of outputs, `(models, inputs, ...)` of some of both, what is kept of them.
+    """
+    device = inputs.device
+    numbers = NUMBERS * (1 if device.type == "cpu" else BROAD)
+    batches = inputs.split(INPUTS if device.type == "cpu" else INPUTS * BROAD)
+
+    def run(some: slice) -> Tensor:
+        weights = {name: tensor[some].to(device) for name, tensor in stacked.items()}
+        told = (run_stacked(module, weights, batch) for batch in batches)
+        return torch.cat([part if read is None else read(part) for part in told], 1)
+
+    return torch.cat(in_pieces(run, len(next(iter(stacked.values()))), numbers // max(1, batches[0].numel())))
 
 
 def free_memory() -> None:
