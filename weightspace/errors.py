@@ -40,6 +40,10 @@ class EncoderError(WeightspaceError, ValueError):
     """An encoder that is unknown, or a graph it cannot encode."""
 
 
+class DeviceMemoryError(EncoderError):
+    """An encoding that does not fit in the memory of its device, however small the pieces."""
+
+
 class DecoderError(WeightspaceError, ValueError):
     """A decoder that is unknown, or latents and architectures that it does not decode."""
 

@@ -31,11 +31,13 @@ from torch import Generator, Tensor
 from benchmarks.decode.distil import distil
 from weightspace.decode.decoder import Decoder
 from weightspace.encode.encoder import Encoder
-from weightspace.train.decoder_data import Stack, answer, dataset_of, draw_inputs, encode_stack, read_stacks
+from weightspace.execute.pieces import run_in_pieces
+from weightspace.train.decoder_data import dataset_of, draw_inputs, read_stacks
 from weightspace.train.into import Into, Menu
 from weightspace.train.polish import polish
 from weightspace.train.refine import refine_latents
 from weightspace.zoo.data import Dataset, load_dataset
+from weightspace.zoo.stacks import Stack, encode_stack
 from weightspace.zoo.store import Population, find_population
 
 FINISHED = 0.25
@@ -95,7 +97,7 @@ def answers_of(decoder: Decoder, vectors: Tensor, into: Into, inputs: Tensor) ->
     found = []
     for part in vectors.split(TOGETHER):
         weights = decoder.network(part, into.target)
-        found += [classes(answer(into.module, weights, inputs))]
+        found += [classes(run_in_pieces(into.module, weights, inputs))]
     return torch.cat(found)
 
 
@@ -114,7 +116,7 @@ def measure(decoder: Decoder, encoder: Encoder, population: Population, asking: 
     told: dict[str, list[dict[str, Any]]] = {}
     for stack in read_stacks(population, "test", asking.device):
         vectors = encode_stack(encoder, stack)
-        wanted = torch.cat([classes(answer(stack.module, part, inputs)) for part in _parts(stack.weights)])
+        wanted = torch.cat([classes(run_in_pieces(stack.module, part, inputs)) for part in _parts(stack.weights)])
         own = Into.of(stack.program, stack.module)
         rows = {"own": (vectors, own), "own, 8 bits": (rounded(decoder, vectors), own)}
         known = population.architecture(str(stack.rows["architecture"].iloc[0]))
@@ -146,14 +148,14 @@ def _improved(
         return {}
     pool = draw_inputs(data, [], 8192, Generator().manual_seed(0)).to(asking.device)
     with torch.no_grad():
-        logits, weights = answer(stack.module, stack.weights, pool), decoder.network(vectors, own.target)
+        logits, weights = run_in_pieces(stack.module, stack.weights, pool), decoder.network(vectors, own.target)
     inputs, found = data.x_test[: asking.images].to(asking.device), {}
     if asking.refine:
         moved = refine_latents(decoder, vectors, own, pool, logits, steps=asking.refine)
         found[f"own, refined {asking.refine}"] = answers_of(decoder, moved, own, inputs)
     if asking.polish:
         better = polish(own.module, weights, pool, logits, steps=asking.polish)
-        found[f"own, polished {asking.polish}"] = classes(answer(own.module, better, inputs))
+        found[f"own, polished {asking.polish}"] = classes(run_in_pieces(own.module, better, inputs))
     return found
 
 
@@ -167,10 +169,10 @@ def _beside(
     weights = {name: t[picked.to(t.device)] for name, t in stack.weights.items()}
     pool = draw_inputs(data, [], 8192, Generator().manual_seed(0)).to(asking.device)
     with torch.no_grad():
-        logits = answer(stack.module, weights, pool)
+        logits = run_in_pieces(stack.module, weights, pool)
     student = distil(into.module, logits, pool, steps=asking.steps)
     with torch.no_grad():
-        found = classes(answer(into.module, student, data.x_test[: asking.images].to(asking.device)))
+        found = classes(run_in_pieces(into.module, student, data.x_test[: asking.images].to(asking.device)))
     reached = float((found == wanted[picked]).float().mean())
     return {"distilled": reached, "of_distilled": float((decoded[picked] == wanted[picked]).float().mean()) / reached}
 

@@ -16,8 +16,10 @@ import torch
 from torch import Generator, Tensor
 
 from weightspace.encode.encoder import Encoder
-from weightspace.train.decoder_data import answer, dataset_of, encode_stack, read_stacks
+from weightspace.execute.pieces import run_in_pieces
+from weightspace.train.decoder_data import dataset_of, read_stacks
 from weightspace.zoo.data import load_dataset
+from weightspace.zoo.stacks import encode_stack
 from weightspace.zoo.store import Population, find_population
 
 PENALTY, COMPONENTS = 30.0, 1e-2
@@ -33,7 +35,7 @@ def scaled(logits: Tensor) -> Tensor:
 def read(encoder: Encoder, population: Population, part: str, inputs: Tensor, count: int) -> tuple[Tensor, ...]:
     """Return latents, answers to the first `count` inputs, which are training inputs, and those to the others."""
     stacks = list(read_stacks(population, part, "cpu"))
-    logits = torch.cat([answer(stack.module, stack.weights, inputs) for stack in stacks])
+    logits = torch.cat([run_in_pieces(stack.module, stack.weights, inputs) for stack in stacks])
     return torch.cat([encode_stack(encoder, stack) for stack in stacks]), logits[:, :count], logits[:, count:]
 
 

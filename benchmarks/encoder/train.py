@@ -24,9 +24,9 @@ from benchmarks.encoder.data import strata
 from benchmarks.encoder.scores import r2, tau, tau_ceiling, tau_within
 from weightspace import zoo
 from weightspace.encode.properties import PROPERTIES
+from weightspace.execute.processes import processes
 from weightspace.train.config import LEARNED, TrainConfig
 from weightspace.train.data import Corpus, load_corpus
-from weightspace.train.encoder import processes
 from weightspace.train.finish import finish
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
@@ -106,8 +106,8 @@ def main() -> None:
     sizes = replace(LEARNED, **{key: value for key, value in given.items() if hasattr(LEARNED, key)})
     rest = {key: value for key, value in given.items() if not hasattr(LEARNED, key)}
     config = TrainConfig("encoder", tuple(args.populations), sizes=sizes, seed=args.seed, **rest)
-    with processes(args.device) as (rank, _, device):
-        train(config, args, device, report=rank == 0)
+    with processes(args.device) as team:
+        train(config, args, team.device, report=team.first)
 
 
 def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report: bool) -> None:

@@ -1,5 +1,6 @@
 """The hub: a stand-in on the loopback serves it; the client runs in a process of its own."""
 
+import errno
 import json
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from safetensors.torch import save
 
 from tests.hub_stand_in import commit_of, run_client, serve_hub
+from weightspace.checkpoint import remote
 from weightspace.checkpoint.remote import is_hub_id
+from weightspace.errors import RemoteError
 
 BIG = save({f"layer.{i}.weight": torch.full((64, 64), float(i)) for i in range(50)})
 INDEX = {"weight_map": {"a": "m-1.safetensors", "b": "sub-2.safetensors"}}
@@ -95,6 +98,16 @@ def test_a_hub_that_ignores_ranges_is_not_listened_to(hub, tmp_path):
     hub.ranges = False
     kind, text = run(hub, tmp_path, "error(read_header, 'org/plain')")
     assert kind == "RemoteError" and "ignores byte ranges" in text
+
+
+def test_a_checkpoint_larger_than_the_disk_of_the_cache_is_named(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    monkeypatch.setattr(remote, "_repository", lambda *_: remote.Repository("org/big", "0" * 40, (), "m.safetensors"))
+    with pytest.raises(RemoteError, match=r"org/big/m.safetensors .*does not fit on the disk.*No space left.*HF_HOME"):
+        remote.download("org/big", None)
 
 
 def test_no_network_is_named(tmp_path):

@@ -85,6 +85,20 @@ def test_a_bad_input_has_a_row_and_the_others_are_done(runs, truncated, output, 
     assert [line.split(": ")[1] for line in errors.splitlines()] == [str(truncated), "missing.safetensors"]
 
 
+def test_weights_that_are_not_finite_are_told_and_flagged(runs, output, capsys):
+    assert _embed(runs, "-o", output) == 0
+    assert "not finite" not in capsys.readouterr().out
+    sick = load_file(runs / "net1.safetensors")
+    sick["0.weight"][0, :2] = torch.nan
+    save_file(sick, runs / "net1.safetensors")
+    assert _embed(runs, "-o", output, "--force") == 0
+    said = capsys.readouterr().out
+    assert "1 hold NaN or infinite weights, which count as zero in their latents" in said
+    assert next(line for line in said.splitlines() if "net1" in line).split()[-1] == "2"
+    table = LatentTable.read_parquet(output)
+    assert table["nonfinite"].tolist() == [0, 2, 0] and np.isfinite(table.vectors).all()
+
+
 def test_a_folder_without_checkpoints_is_an_input_that_failed(tmp_path, output, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()

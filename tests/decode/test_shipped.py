@@ -9,11 +9,12 @@ import torch
 from weightspace.decode.decoder import Decoder
 from weightspace.encode.encoder import Encoder
 from weightspace.execute.stack import run_stacked
-from weightspace.train.decoder_data import encode_stack, read_stacks
+from weightspace.train.decoder_data import read_stacks
 from weightspace.train.into import Menu
 from weightspace.zoo.architecture import architecture_of
 from weightspace.zoo.data import load_dataset
 from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.stacks import encode_stack
 from weightspace.zoo.store import find_population
 
 FOLDER = Path(str(files("weightspace.model_zoo"))) / "decoders" / "digits"

@@ -133,6 +133,18 @@ def test_a_damaged_cache_file_is_computed_again(encoder, folder, calls, tmp_path
     assert len(calls) > done
 
 
+def test_a_full_disk_costs_the_cache_and_no_latent(encoder, folder, calls, tmp_path_factory, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("weightspace.checkpoint.whole._sync", full)
+    with pytest.warns(UserWarning, match=r"rows cannot be kept \(No space left on device\)") as said:
+        table = encoder.encode_many(folder, cache=cache)
+    assert table.fine.all() and sorted(calls) == [1, 3] and len(said) == 1
+    assert not list(cache.rglob("*.json"))
+
+
 def test_weights_that_are_not_finite_are_counted(encoder):
     tensors = perceptron(5, 0)
     tensors["0.weight"][0, 0], tensors["1.bias"][1] = float("nan"), float("inf")

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from weightspace.encode.answers import answer_probes, input_shape
+from weightspace.encode.answers import find_runner, input_shape
 from weightspace.encode.encoder import Encoder
 from weightspace.encode.network import SweepConfig, SweepNetwork
 from weightspace.encode.predictor import Predictor
 from weightspace.errors import EncoderError
 from weightspace.execute.module import from_module
+from weightspace.execute.stack import stack_tensors
 from weightspace.graph.trace.program import Program
 
 SMALL = SweepConfig(
@@ -62,14 +63,24 @@ def test_what_networks_answer_counts_where_they_are_run():
 
 def test_answers_are_those_of_the_networks():
     probes = encoder().network.probes
-    found = answer_probes(probes, [checkpoint(0), checkpoint(1)])
+    runner = find_runner(checkpoint(2))
+    found = runner.answer(probes, stack_tensors([checkpoint(0).tensors, checkpoint(1).tensors]))
     for i in range(2):
         torch.testing.assert_close(found[i], network(i)(probes((1, 3, 3))))
 
 
+def test_the_program_of_an_architecture_is_read_once(monkeypatch):
+    encoder_, read = encoder(), []
+    real = Program.from_json.__func__
+    monkeypatch.setattr(Program, "from_json", classmethod(lambda cls, text: read.append(text) or real(cls, text)))
+    encoder_.encode(checkpoint(0))
+    once = len(read)
+    assert encoder_.encode(checkpoint(1)).vector.isfinite().all() and len(read) == once > 0
+
+
 def test_networks_that_probes_do_not_fit_are_encoded_from_their_weights():
     tokens = from_module(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 2)), (torch.zeros(2, 5, dtype=torch.long),))
-    assert input_shape(program(tokens)) is None and answer_probes(encoder().network.probes, [tokens]) is None
+    assert input_shape(program(tokens)) is None and find_runner(tokens) is None
     assert encoder().encode(tokens).vector.equal(encoder(run=False).encode(tokens).vector)
     assert input_shape(program(checkpoint())) == (1, 3, 3)
 
@@ -78,7 +89,7 @@ def test_answers_that_are_not_finite_leave_the_vector_finite():
     large = from_module(nn.Sequential(nn.Flatten(), nn.Linear(9, 5), nn.Linear(5, 3)), (torch.zeros(2, 1, 3, 3),))
     tensors = {name: t * 1e30 for name, t in large.tensors.items()}
     huge = type(large)(tensors, large.metadata)
-    answers = answer_probes(encoder().network.probes, [huge])
+    answers = find_runner(huge).answer(encoder().network.probes, stack_tensors([huge.tensors]))
     assert torch.isfinite(answers).all()
 
 

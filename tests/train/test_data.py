@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,10 @@ import torch
 from weightspace.encode.properties import find_classes, read_targets
 from weightspace.errors import ZooError
 from weightspace.train.data import load_corpus
+from weightspace.train.loop import EncoderTraining
+from weightspace.zoo.build import Site
+from weightspace.zoo.populate import populate
+from weightspace.zoo.recipe import parse_recipe
 
 
 def test_no_run_is_in_two_parts_and_none_is_lost(corpus, population):
@@ -49,3 +55,19 @@ def test_divergent_networks_are_left_out(population, monkeypatch):
     monkeypatch.setattr(type(population), "frame", lambda self: frame.assign(diverged=True))
     with pytest.raises(ZooError, match="holds networks to train on"):
         load_corpus([population])
+
+
+def test_policies_join_a_corpus_and_are_asked_about_states_of_their_task(config, population, tmp_path):
+    recipe = {"name": "poles", "family": "policy", "runs": 12, "snapshots": [0], "sample": {"dataset": "cartpole"}}
+    recipe["sample"] |= {"width": 8, "activation": {"choice": ["tanh", "relu"]}, "optimizer": "adam"}
+    recipe["sample"] |= {"learning_rate": {"log_uniform": [3.0e-4, 2.0e-2]}}
+    poles = populate(parse_recipe(recipe), Site(tmp_path / "poles"))
+    corpus = load_corpus([population, poles], inputs=6)
+    states = corpus.inputs["cartpole"]
+    assert states.shape == (6, 4) and states.equal(load_corpus([poles], inputs=6).inputs["cartpole"])
+    assert (states.abs() <= torch.tensor([2.4, 2.0, 0.21, 2.0])).all() and states.unique(dim=0).shape == states.shape
+    training = EncoderTraining(replace(config, steps=1), corpus)
+    group = next(g for g in corpus.groups["train"] if g.dataset == "cartpole")
+    assert training.objective.shown(group).equal(states)
+    losses = training.advance()
+    assert losses and all(np.isfinite(loss) for loss in losses.values())

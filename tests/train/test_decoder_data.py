@@ -16,13 +16,13 @@ from weightspace.train.decoder_data import (
     OTHERS,
     Reading,
     draw_inputs,
-    encode_stack,
     make_view,
     read_encoded,
     read_stacks,
     signature_of,
 )
 from weightspace.zoo.data import Dataset, load_dataset
+from weightspace.zoo.stacks import encode_stack
 from weightspace.zoo.store import find_population
 
 

@@ -12,10 +12,7 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 
 from weightspace.errors import AuditError
-from weightspace.execute.stack import run_stacked
-
-MODELS, INPUTS = 64, 500
-"""Networks and inputs run at once on a CPU; an accelerator takes eight times as many networks."""
+from weightspace.execute.pieces import run_in_pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,6 @@ def own_runs(name: str, count: int) -> np.ndarray:
     return np.array([f"{name} {i}" for i in range(count)], object)
 
 
-@torch.no_grad()
 def answer(
     module: nn.Module,
     stacked: Mapping[str, Tensor],
@@ -85,18 +81,14 @@ def answer(
     Raises:
         AuditError: A network answers with numbers that are not finite.
     """
-    device, count = inputs.device, len(runs)
-    module = module.to(device).eval()
-    models = MODELS if device.type == "cpu" else 8 * MODELS
-    parts = []
-    for start in range(0, count, models):
-        some = {name: t[start : start + models].to(device).float() for name, t in stacked.items()}
-        told = []
-        for batch in inputs.split(INPUTS):
-            logits = run_stacked(module, some, batch)
-            lost = ~logits.isfinite().all(2).all(1)
-            if lost.any():
-                raise AuditError(f"network {start + int(lost.nonzero()[0])} answers with numbers that are not finite.")
-            told.append(logits.argmax(2).to(torch.uint8).cpu())
-        parts.append(torch.cat(told, 1))
-    return Answers(torch.cat(parts), labels.to(torch.uint8).cpu(), runs)
+    single = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stacked.items()}
+    chosen = run_in_pieces(module.to(inputs.device).eval(), single, inputs, _choose).cpu()
+    lost = (chosen < 0).any(1)
+    if lost.any():
+        raise AuditError(f"network {int(lost.nonzero()[0])} answers with numbers that are not finite.")
+    return Answers(chosen.to(torch.uint8), labels.to(torch.uint8).cpu(), runs)
+
+
+def _choose(logits: Tensor) -> Tensor:
+    """The class of each answer; -1 where it is not finite."""
+    return torch.where(logits.isfinite().all(2), logits.argmax(2), -1).short()

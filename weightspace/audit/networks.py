@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from weightspace.audit.answers import Answers, answer
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.decode.decoder import Decoder
-from weightspace.errors import AuditError
+from weightspace.errors import AuditError, ZooError
 from weightspace.execute.module import to_module
 from weightspace.generate.sample import Sample
+from weightspace.zoo.stacks import stack_rows
 from weightspace.zoo.store import Population
 
 
@@ -46,14 +47,11 @@ def read_groups(population: Population, ids: Sequence[str]) -> list[Group]:
     if lost:
         raise AuditError(f"{population.folder}: holds no network {lost[0]!r} ({len(lost)} of {len(ids)} are missing).")
     rows = frame.loc[list(ids)].assign(place=range(len(ids)))
-    found = []
-    for name, same in rows.groupby("architecture", observed=True, sort=True):
-        program = population.program(str(name))
-        if program is None:
-            raise AuditError(f"{population.folder}: does not say how networks of {name} are run.")
-        weights = {n: t.float() if t.is_floating_point() else t for n, t in population.stack(same).items()}
-        found.append(Group(same["place"].to_numpy(), program, population.module(str(name)).eval(), weights))
-    return found
+    try:
+        stacks = list(stack_rows(population, rows))
+    except ZooError as error:
+        raise AuditError(str(error)) from error
+    return [Group(stack.rows["place"].to_numpy(), stack.text, stack.module, stack.weights) for stack in stacks]
 
 
 def decode_groups(sample: Sample, decoder: Decoder, inputs: Tensor | None = None) -> list[Group]:

@@ -38,6 +38,18 @@ def content_hash(source: Checkpoint | str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def count_bytes(source: Checkpoint | str | os.PathLike[str]) -> int:
+    """Return how many bytes of weights there are, about: those of the files; 0 of what is not here."""
+    if isinstance(source, Checkpoint):
+        return sum(tensor.numel() * tensor.element_size() for tensor in source.tensors.values())
+    try:
+        path = local_file(Path(source))
+        parts = read_index(path) if path.name.endswith(".index.json") else [path]
+        return sum(part.stat().st_size for part in parts)
+    except (OSError, CheckpointError):
+        return 0
+
+
 def _add_file(add: Callable[[Any], None], path: Path) -> None:
     try:
         with path.open("rb") as file:

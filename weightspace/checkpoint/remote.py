@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,6 +198,11 @@ def _bounded(response: Any, most: int, where: str) -> bytes:
 def _failure(source: str, revision: str | None, error: Exception) -> RemoteError:
     why = str(error).split("\n")[0][:200] or type(error).__name__
     at = f" at revision {revision!r}" if revision else ""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RemoteError(
+            f"{source}{at}: does not fit on the disk of the hub client's cache ({why}). Free some of it, or set "
+            "HF_HOME to a folder on a larger disk."
+        )
     return RemoteError(
         f"{source}{at}: no such path here, and the hub does not give it ({type(error).__name__}: {why}). "
         "Check the path or the name, the network, and your access to the repository."

@@ -59,9 +59,9 @@ def find_inputs(paths: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+def progress(unit: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Give a function of (done, total) that moves a bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
+    if not (shown and sys.stderr.isatty()):
         yield lambda done, total: None
         return
     from tqdm import tqdm
@@ -73,6 +73,18 @@ def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
             bar.refresh()
 
         yield update
+
+
+def check_device(name: str) -> None:
+    """Make sure that a device is there.
+
+    Raises:
+        UsageError: It is not.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no such device is found here.")
 
 
 def check_output(path: Path, *, force: bool) -> None:

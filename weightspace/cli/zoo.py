@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from weightspace.cli.manners import UsageError, check_output, complain_about, progress
+from weightspace.cli.manners import UsageError, check_device, check_output, complain_about, progress
 from weightspace.cli.show import show
 from weightspace.cli.zoo_tables import built_sections, evaluation_sections, list_sections, population_sections
 from weightspace.encode import DEFAULT
@@ -85,7 +85,7 @@ def build(
     _check_folder(output, "recipe.yaml")
     known = load_recipe(recipe)
     how = training or Training()
-    _check_device(how.device)
+    check_device(how.device)
     plain = asdict(how) | {"data_dir": str(how.data_dir) if how.data_dir else None}
     with _build_progress() as (update, last):
         population = populate(known, Site(output, **plain, progress=update))
@@ -136,7 +136,7 @@ def evaluate(
     from weightspace.zoo.store import find_population
 
     choice = Choice(dataset, str(data_dir) if data_dir else None, split, device)
-    _check_device(device)
+    check_device(device)
     with progress("network") as update:
         found = evaluate_population(find_population(population), choice, progress=update)
     for name, error in found.problems:
@@ -262,13 +262,6 @@ def _check_folder(folder: Path, mark: str) -> None:
         raise UsageError(f"{folder} is a file: name a folder.")
     if folder.is_dir() and not (folder / mark).exists() and any(folder.glob("[!.]*")):  # a killed one leaves drafts
         raise UsageError(f"{folder} holds other files (no {mark}): name a new folder.")
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no such device is found here.")
 
 
 @contextmanager

@@ -3,23 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from weightspace.checkpoint.checkpoint import Checkpoint
-from weightspace.execute.module import to_module
-from weightspace.execute.stack import run_stacked, stack_tensors
+from weightspace.execute.images_last import run_in_parts
+from weightspace.execute.module import ProgramModule
+from weightspace.execute.stack import run_stacked
 from weightspace.graph.trace.program import Program
 from weightspace.nn.probes import RANKS, ProbeBank
 
 
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """Runs networks of one program; holds none of their weights.
+
+    Args:
+        module: Of the program; its own weights do not count.
+        shape: Of one input.
+    """
+
+    module: nn.Module
+    shape: tuple[int, ...]
+
+    @torch.no_grad()
+    def answer(self, probes: ProbeBank, weights: Mapping[str, Tensor]) -> Tensor | None:
+        """Return what networks answer, `(models, probes, outputs)`; None where it is no row of numbers for each probe.
+
+        Answers that are not finite count as 0.
+
+        Args:
+            probes: They, and the answers, are in their precision.
+            weights: Every tensor of the networks with a leading `models` axis, where the probes are.
+        """
+        dtype = probes.image.dtype
+        cast = {name: t.to(dtype) if t.is_floating_point() else t for name, t in weights.items()}
+        module = _hollow(self.module.to(probes.image.device, dtype))
+        found = run_networks(module, cast, probes(self.shape))
+        return found.nan_to_num(posinf=0.0, neginf=0.0).to(dtype) if found.ndim == 3 else None
+
+
+def find_runner(checkpoint: Checkpoint) -> Runner | None:
+    """Return what runs networks like this one; None where it does not say how, or probes are no inputs for it.
+
+    Raises:
+        ArchitectureError: Its program does not fit its tensors.
+    """
+    text = checkpoint.metadata.get("architecture")
+    program = None if text is None else Program.from_json(text)
+    shape = None if program is None else input_shape(program)
+    if program is None or shape is None:
+        return None
+    return Runner(_hollow(ProgramModule(program, checkpoint).eval()), shape)
+
+
+def _hollow(module: nn.Module) -> nn.Module:
+    """The module with zeros that take no memory in the place of its weights."""
+    for tensor in module.state_dict(keep_vars=True).values():
+        tensor.data = tensor.new_zeros(()).expand(tensor.shape)
+    return module
+
+
 def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """Return answers `(models, inputs, outputs)`, in single precision at least; accelerators run in bfloat16."""
-    if inputs.device.type != "cpu":
+    if inputs.device.type == "cpu":
+        found = run_in_parts(module, weights, inputs)
+    else:
         weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
-        inputs = inputs.bfloat16()
-    found = run_stacked(module, weights, inputs)
+        found = run_stacked(module, weights, inputs.bfloat16())
     return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
@@ -33,20 +86,3 @@ def input_shape(program: Program) -> tuple[int, ...] | None:
     fits = program.runs and len(inputs) == len(program.outputs) == 1 and inputs[0].batched and inputs[0].value.is_float
     shape = tuple(inputs[0].value.shape[1:]) if fits else ()
     return shape if len(shape) in RANKS else None
-
-
-@torch.no_grad()
-def answer_probes(probes: ProbeBank, checkpoints: list[Checkpoint]) -> Tensor | None:
-    """Return what networks of one program answer, `(models, probes, outputs)`, or None where they can't be asked.
-
-    Answers that are not finite count as 0.
-    """
-    text = checkpoints[0].metadata.get("architecture")
-    shape = None if text is None else input_shape(Program.from_json(text))
-    if shape is None:
-        return None
-    stacked = stack_tensors([checkpoint.tensors for checkpoint in checkpoints])
-    dtype = probes.image.dtype
-    weights = {name: t.to(dtype) if t.is_floating_point() else t for name, t in stacked.items()}
-    found = run_networks(to_module(checkpoints[0]).to(dtype), weights, probes(shape))
-    return found.nan_to_num(posinf=0.0, neginf=0.0).to(dtype) if found.ndim == 3 else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.encode.answers import Runner, find_runner
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.errors import EncoderError
+from weightspace.execute.processes import ALONE, Team
 from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.build import build_graph
 from weightspace.nn.tiles import is_streamed, pieces
@@ -19,10 +22,17 @@ Signature = tuple[object, ...]
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """A graph and its plan."""
+    """What checkpoints that are encoded together have in common.
+
+    Args:
+        graph: Theirs.
+        plan: Of the graph.
+        runner: Runs them on probes; None where they can't be run, or take inputs that no probe is.
+    """
 
     graph: ParameterGraph
     plan: Plan
+    runner: Runner | None
 
 
 def signature(checkpoint: Checkpoint) -> Signature:
@@ -58,29 +68,34 @@ class Architectures:
             graph = build_graph(checkpoint)
             while len(self._found) >= self._kept:
                 del self._found[next(iter(self._found))]
-            self._found[key] = Architecture(graph, compile_plan(graph))
+            self._found[key] = Architecture(graph, compile_plan(graph), find_runner(checkpoint))
         return self._found[key]
 
 
-def stack(plan: Plan, checkpoints: list[Checkpoint]) -> tuple[dict[str, Tensor], list[int]]:
+def stack(plan: Plan, checkpoints: list[Checkpoint], team: Team = ALONE) -> tuple[dict[str, Tensor], list[int]]:
     """Return each tensor of the plan with a leading axis of models, and how many weights of each are not finite.
 
-    Those are zero in what comes back, save in tensors of more than a tile: these stay where they are (mapped, if they
-    come from a file) and are cleaned tile by tile as they are read.
+    Those are zero in what comes back, save in tensors of more than a tile: these are cleaned tile by tile as they are
+    read, and stay where they are (mapped, if they come from a file) on a CPU. Each process of a team looks through some
+    of the tensors.
     """
+    mine = {plan.edges[i].tensor for i in team.deal([float(prod(edge.sizes)) for edge in plan.edges])}
     lost, stacked = torch.zeros(len(checkpoints), dtype=torch.long), {}
     for edge in plan.edges:
         tensors = [readable(c.tensors[edge.tensor]) for c in checkpoints]
-        whole = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
+        whole = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(team.device)
+        found = torch.zeros_like(lost)
         if is_streamed(whole):
             whole = whole.contiguous()  # a mapped one is; what is read off in passes starts where memory does
-            lost += torch.tensor([_not_finite(model) for model in whole])
+            if edge.tensor in mine:
+                found = torch.tensor([_not_finite(model) for model in whole])
         elif not torch.isfinite(whole.sum(dtype=torch.float64)):
             bad = ~torch.isfinite(whole)
-            lost += bad.flatten(1).sum(1)
+            found = bad.flatten(1).sum(1).cpu()
             whole = torch.where(bad, torch.zeros_like(whole), whole)
         stacked[edge.tensor] = whole
-    return stacked, lost.tolist()
+        lost += found if edge.tensor in mine else 0
+    return stacked, team.add_up(lost).tolist()
 
 
 def readable(tensor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,13 @@ class RowCache:
             return None
 
     def put(self, sha256: str, row: dict[str, Any]) -> None:
-        """Keep a row, wholly or not at all."""
+        """Keep a row, wholly or not at all; none from there on where the disk is full, which a warning says."""
         if not self._folder:
             return
-        with replacing(self._folder / f"{sha256}.json") as draft:
-            draft.write_text(json.dumps({key: row[key] for key in KEPT}))
+        try:
+            with replacing(self._folder / f"{sha256}.json") as draft:
+                draft.write_text(json.dumps({key: row[key] for key in KEPT}))
+        except OSError as error:
+            said = f"{self._folder}: rows cannot be kept ({error.strerror}), so an interrupted run would begin again."
+            warnings.warn(said, stacklevel=2)
+            self._folder = None

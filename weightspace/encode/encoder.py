@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -15,17 +17,19 @@ from torch import Generator, Tensor
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.encode import DEFAULT
-from weightspace.encode.answers import answer_probes
-from weightspace.encode.batch import Architectures, stack
+from weightspace.encode.batch import Architectures
 from weightspace.encode.cache import RowCache
 from weightspace.encode.latent import Latent
 from weightspace.encode.many import Progress, Source, encode_rows
 from weightspace.encode.network import Encoding, SweepConfig, SweepNetwork
 from weightspace.encode.predictor import Predictions, Predictor, flatten_predictions
 from weightspace.encode.pretrained import find_encoder, load_encoder, save_encoder
+from weightspace.encode.stacked import encode_checkpoints
 from weightspace.errors import EncoderError
+from weightspace.execute.processes import Team
 from weightspace.graph.axes import GRAPH_VERSION
 from weightspace.latents.table import LatentTable
+from weightspace.nn.products import Products
 
 VERSION = 4
 SEEDS = {"random-sweep": 0}
@@ -48,7 +52,7 @@ class Encoder:
     ) -> None:
         self.name, self.network, self.predictor = name, network.eval(), predictor
         self.run = run and bool(network.config.probes)
-        self.architectures = Architectures()
+        self.architectures, self.how = Architectures(), Products()
         self.id = f"{name}-{VERSION}-{_digest(network)}" + ("" if self.run or not network.config.probes else "-unrun")
 
     @classmethod
@@ -82,11 +86,33 @@ class Encoder:
         """
         save_encoder(Path(folder), self.name, self.network, self.predictor)
 
+    def to(self, device: str, dtype: torch.dtype | None = None) -> Encoder:
+        """Move the encoder and return it; what it says comes back to the CPU.
+
+        Args:
+            device: Where it computes.
+            dtype: In which weights are multiplied with states: bfloat16 on an accelerator by default, which moves a
+                latent by less than a hundredth; elsewhere that of the encoder. All else keeps the encoder's precision.
+        """
+        self.network.to(device)
+        self.how = Products(Team(device=device), dtype or (None if device == "cpu" else torch.bfloat16))
+        return self
+
+    def share(self, team: Team) -> Encoder:
+        """Return this encoder as one of a team, all of which call it with the same checkpoints.
+
+        Each process reads and measures some of the blocks, and multiplies some of the tiles of large ones; all get the
+        latent.
+        """
+        shared = copy(self)
+        shared.how = replace(self.how, team=team)
+        return shared
+
     def encode(self, source: Source) -> Latent:
         """Return the latent of one checkpoint, or of the file it is in.
 
         Raises:
-            WeightspaceError: It cannot be read or holds no weights.
+            WeightspaceError: It cannot be read or holds no weights, or a part of it does not fit on the device.
         """
         checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
         plan = self.architectures.of(checkpoint).plan
@@ -95,19 +121,18 @@ class Encoder:
         stages = {stage.name: s.float() for stage, s in zip(plan.stages, found.stages[0], strict=True)}
         return Latent(found.vector[0].float(), units, stages, lost[0])
 
-    @torch.no_grad()
     def encode_stack(self, *checkpoints: Checkpoint) -> tuple[Encoding, list[int]]:
         """Return the encoding of checkpoints of one architecture, and how many weights of each are not finite.
 
+        Where an accelerator runs out of memory, fewer are encoded at once, and then smaller tiles of one.
+
         Raises:
             EncoderError: One has no numbers (it is on the meta device), or so large ones that the latent overflows.
+            DeviceMemoryError: One does not fit on the device.
         """
         for checkpoint in checkpoints:
             _check_numbers(checkpoint)
-        plan = self.architectures.of(checkpoints[0]).plan
-        weights, lost = stack(plan, list(checkpoints))
-        answers = answer_probes(self.network.probes, list(checkpoints)) if self.run else None
-        found = self.network(plan, weights, answers)
+        found, lost = encode_checkpoints(self, self.architectures.of(checkpoints[0]), checkpoints)
         for checkpoint, vector in zip(checkpoints, found.vector, strict=True):
             if not vector.isfinite().all():
                 raise EncoderError(f"{checkpoint.source}: its weights overflow {vector.dtype}. Divide them first.")

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightspace.checkpoint.checkpoint import Checkpoint
-from weightspace.checkpoint.digest import content_hash
+from weightspace.checkpoint.digest import content_hash, count_bytes
 from weightspace.checkpoint.find import find_checkpoints
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.encode.batch import Signature, signature
 from weightspace.encode.cache import RowCache
+from weightspace.errors import DeviceMemoryError, EncoderError
+from weightspace.execute.processes import Team
 
 if TYPE_CHECKING:
     from weightspace.encode.encoder import Encoder
@@ -23,6 +25,8 @@ Progress = Callable[[int, int], None]
 HELD = 1 << 25
 ALONE = 1 << 22
 """Weights that wait in all, and weights from which a checkpoint waits for no other: nothing is won by stacking it."""
+SHARED = 1 << 25
+"""Bytes below which processes never share a checkpoint."""
 
 
 @dataclass
@@ -65,16 +69,54 @@ def encode_rows(
     cache: RowCache,
     trust: bool,
 ) -> list[dict[str, Any]]:
-    """Return one row a source, in their order. At most `HELD` weights wait at any time."""
-    items = list(_items(sources))
+    """Return one row a source, in their order. At most `HELD` weights wait at any time.
+
+    Processes of a team share each large checkpoint and take some of the others whole, by their sizes in bytes; all get
+    all rows. Progress is that of what a process has a part in.
+    """
+    items, team = list(_items(sources)), encoder.how.team
+    if team.world == 1:
+        large, own = list[int](), list(range(len(items)))
+    else:
+        large, own = _divide(team, team.tell(lambda: [float(count_bytes(item.source)) for item in items]))
     done = 0
-    for finished in _batches(items, batch_size, cache, trust):
+    for i in large:
+        _encode_together(encoder, items[i], cache, trust)
+        done += 1
+        if progress:
+            progress(done, len(large) + len(own))
+    alone = encoder if team.world == 1 else encoder.share(Team(device=team.device))
+    for finished in _batches([items[i] for i in own], batch_size, cache, trust):
         if isinstance(finished, list):
-            _encode(encoder, finished, cache)
+            _encode(alone, finished, cache)
         done += len(finished) if isinstance(finished, list) else 1
         if progress:
-            progress(done, len(items))
-    return [item.row for item in items]
+            progress(done, len(large) + len(own))
+    found = [row for rows in team.gather([(i, items[i].row) for i in own]) for row in rows]
+    rows = {i: items[i].row for i in large} | dict(found)
+    return [rows[i] for i in range(len(items))]
+
+
+def _divide(team: Team, sizes: list[float]) -> tuple[list[int], list[int]]:
+    """Which sources all processes share, and which are this one's."""
+    least = max(SHARED, sum(sizes) / (2 * team.world))
+    large = [i for i, size in enumerate(sizes) if size >= least]
+    rest = [i for i, size in enumerate(sizes) if size < least]
+    return large, [rest[i] for i in team.deal([sizes[i] for i in rest])]
+
+
+def _encode_together(encoder: Encoder, item: _Item, cache: RowCache, trust: bool) -> None:
+    """Fill in the row of a checkpoint that all processes share; none goes on while another cannot read it."""
+    team = encoder.how.team
+    item.row |= team.tell(lambda: _look_up(item, cache, trust))
+    if "vector" in item.row or "error" in item.row:
+        return
+    _read(item, trust)
+    failed = [error for error in team.gather(item.row.get("error")) if error]
+    if failed:
+        item.row["error"] = failed[0]
+    else:
+        _encode(encoder, [item], cache)
 
 
 def _batches(items: list[_Item], batch_size: int, cache: RowCache, trust: bool) -> Iterator[list[_Item] | _Item]:
@@ -97,20 +139,32 @@ def _batches(items: list[_Item], batch_size: int, cache: RowCache, trust: bool) 
 
 def _open(item: _Item, cache: RowCache, trust: bool) -> Signature | None:
     """Read one checkpoint; None if its row is known already or it cannot be read."""
+    item.row |= _look_up(item, cache, trust)
+    if "vector" in item.row or "error" in item.row:
+        return None
+    return _read(item, trust)
+
+
+def _look_up(item: _Item, cache: RowCache, trust: bool) -> dict[str, Any]:
+    """What is known of a source before its weights are looked at: its hash, or all of it, or an error."""
     try:
         local = isinstance(item.source, Checkpoint) or Path(item.source).exists()
         if not local:
             item.source = load_checkpoint(str(item.source), trust=trust)
-        item.row["sha256"] = content_hash(item.source)
-        row = cache.get(item.row["sha256"])
-        if row is not None:
-            item.row |= row
-            return None
+        digest = content_hash(item.source)
+        return {"sha256": digest} | (cache.get(digest) or {})
+    except Exception as error:  # one bad file of any kind must not end the batch
+        return {"error": _reason(error)}
+
+
+def _read(item: _Item, trust: bool) -> Signature | None:
+    """Read one checkpoint; None if that cannot be done."""
+    try:
         source = item.source
         item.checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source, trust=trust)
         item.row["weights"] = item.checkpoint.header.weights
         return signature(item.checkpoint)
-    except Exception as error:  # one bad file of any kind must not end the batch
+    except Exception as error:  # as above
         item.row["error"] = _reason(error)
         return None
 
@@ -126,6 +180,8 @@ def _encode(encoder: Encoder, items: list[_Item], cache: RowCache) -> None:
             item.row |= {"vector": vector.tolist(), "nonfinite": bad, **about}
             cache.put(item.row["sha256"], item.row)
     except Exception as error:  # as above
+        if encoder.how.team.world > 1 and (isinstance(error, DeviceMemoryError) or not isinstance(error, EncoderError)):
+            raise  # the others may wait for what this process cannot tell them
         if len(items) == 1:
             items[0].row["error"] = _reason(error)
         else:

@@ -21,6 +21,7 @@ from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
 from weightspace.nn.probes import ROWS, AnswerMap, ProbeBank, ProbeReadout
+from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.readout import GAIN, Fingerprint, FixedReadOut, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import EXCESSES, RELATIVE, STATISTICS, describe
@@ -148,20 +149,23 @@ class SweepNetwork(nn.Module):
         learned = config.latent - config.fixed - config.answers
         self.head = ReadOut([emphasis[name] for name in self._learned()], learned, config.hidden, generator=generator)
 
-    def forward(self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None) -> Encoding:
+    def forward(
+        self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None, how: Products = PLAIN
+    ) -> Encoding:
         """Encode checkpoints of one architecture.
 
         Args:
             plan: The architecture's.
             weights: Tensor name to `(models, *stored shape)`, finite, of any float dtype; converted tile by tile.
             answers: What the networks answer to `probes`, `(models, probes, outputs)`; None where they are not run.
+            how: Products of weights with states are made.
         """
         matrices = {e.tensor: as_matrix(weights[e.tensor], e.order, e.sizes) for e in plan.edges}
-        measures = measure_weights(plan, matrices, self.scale.dtype)
+        measures = measure_weights(plan, matrices, self.scale.dtype, how.team)
         known, rms = describe(measures, tuple(edge.sizes for edge in plan.edges))
         contexts = self._contexts(plan, known)
         features = (torch.cat([known, contexts], 2) @ self.shape + self.phase).sin()
-        ready = ready_weights(plan, matrices, rms)
+        ready = ready_weights(plan, matrices, rms, how)
         h = self.states.start(plan)
         told = self._signal(plan, h, ready, rms) if self.config.signals else None
         said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)

@@ -122,7 +122,7 @@ class _Run:
         states = joined([self.signals[name] for name in side.axes])
         x = side.at_positions(states, states.new_ones(1, states.shape[2]))
         if weights.waves is None:
-            return self.patches.between(weights.matrix, x, edge.kernel, edge.split)
+            return self.patches.between(weights.matrix, x, edge.kernel, edge.split, weights.how)
         plain = weights.waves[..., :-1]  # the last are sizes
         return self.patches.across(plain, x, edge.kernel) * rms[:, None, None]
 

@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.encode.plan import Edge, Plan
+from weightspace.execute.processes import ALONE, Team
 from weightspace.nn.message import KernelMessage, OwnMessage, own_waves, small_waves
+from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.statistics import measure
 from weightspace.nn.tiles import is_streamed
 
@@ -28,11 +30,13 @@ class Weights:
         matrix: `(models, outs, ins, taps)` as stored.
         inverse: One over the root mean square, `(models,)`; 0 for zeros.
         waves: See `small_waves` and `own_waves`; None where they are made for each message, tile by tile.
+        how: Products with the matrix are made.
     """
 
     matrix: Tensor
     inverse: Tensor
     waves: Tensor | None
+    how: Products = PLAIN
 
     def within(self, message: OwnMessage, edge: Edge, x: Tensor) -> Tensor:
         """Return the messages of a block on one side from the states `x` of its positions to themselves."""
@@ -43,11 +47,13 @@ class Weights:
         """Return the messages from the states `x` of one side's positions to the other's."""
         if self.waves is not None:
             return message.across(self.waves, x, kernel=edge.kernel, back=back)
-        m = message.between(self.matrix, x, kernel=edge.kernel, back=back, split=edge.split)
+        m = message.between(self.matrix, x, kernel=edge.kernel, back=back, split=edge.split, how=self.how)
         return m * self.inverse[:, None, None]
 
 
-def ready_weights(plan: Plan, matrices: Mapping[str, Tensor], rms: Float[Tensor, "models edges"]) -> list[Weights]:
+def ready_weights(
+    plan: Plan, matrices: Mapping[str, Tensor], rms: Float[Tensor, "models edges"], how: Products = PLAIN
+) -> list[Weights]:
     """Return the weights of each edge; waves of small blocks are computed once if all of them fit."""
     inverses = torch.where(rms > 0, 1 / rms, 0.0).unbind(1)
     small = {e.tensor for e in plan.edges if e.split is None and not is_streamed(matrices[e.tensor])}
@@ -55,29 +61,38 @@ def ready_weights(plan: Plan, matrices: Mapping[str, Tensor], rms: Float[Tensor,
     found = []
     for edge, inverse in zip(plan.edges, inverses, strict=True):
         matrix = matrices[edge.tensor]
-        waves = _waves(edge, matrix, inverse) if edge.tensor in kept else None
-        found.append(Weights(matrix, inverse, waves))
+        waves = _waves(edge, matrix, inverse, how.dtype) if edge.tensor in kept else None
+        found.append(Weights(matrix, inverse, waves, how))
     return found
 
 
-def _waves(edge: Edge, matrix: Tensor, inverse: Tensor) -> Tensor:
+def _waves(edge: Edge, matrix: Tensor, inverse: Tensor, dtype: torch.dtype | None) -> Tensor:
     if not edge.between:
         return own_waves(matrix, edge.kernel, inverse.dtype)
-    return small_waves(matrix, edge.kernel, inverse)
+    return small_waves(matrix, edge.kernel, inverse).to(dtype or inverse.dtype)
 
 
 def measure_weights(
-    plan: Plan, matrices: Mapping[str, Tensor], dtype: torch.dtype
+    plan: Plan, matrices: Mapping[str, Tensor], dtype: torch.dtype, team: Team = ALONE
 ) -> Float[Tensor, "models edges measures"]:
-    """Return the measures of every tensor; small ones of one shape are taken together."""
+    """Return the measures of every tensor; small ones of one shape are taken together.
+
+    Each process of a team takes some of the tensors, and they tell each other.
+    """
     alike: dict[tuple[object, ...], list[Edge]] = {}
     for edge in plan.edges:
         alone = prod(edge.sizes) > TOGETHER or edge.split is not None
         key = (edge.tensor,) if alone else (edge.sizes, matrices[edge.tensor].dtype)
         alike.setdefault(key, []).append(edge)
     found: dict[str, Tensor] = {}
-    for edges in alike.values():
+    groups = list(alike.values())
+    for i in team.deal([float(len(edges) * prod(edges[0].sizes)) for edges in groups]):
+        edges = groups[i]
         parts = [matrices[edge.tensor] for edge in edges]
         measures = measure(parts[0] if len(parts) == 1 else torch.cat(parts), dtype, edges[0].split)
         found |= zip((edge.tensor for edge in edges), measures.split(len(parts[0])), strict=True)
+    if team.world > 1:
+        device = matrices[plan.edges[0].tensor].device
+        shared = team.gather({name: measures.cpu() for name, measures in found.items()})
+        found = {name: measures.to(device) for part in shared for name, measures in part.items()}
     return torch.stack([found[edge.tensor] for edge in plan.edges], 1)

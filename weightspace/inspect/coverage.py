@@ -34,6 +34,7 @@ def summarise(table: LatentTable, *, neighbours: int = 0) -> dict[str, Any]:
         "weights": sum(row["weights"] or 0 for row in rows),
         "understood_mean": sum(shares) / len(shares) if shares else None,
         "understood_least": min(shares, default=None),
+        "nonfinite": sum(bool(row["nonfinite"]) for row in rows),
         "rows": rows,
     }
 
@@ -43,12 +44,15 @@ def coverage_sections(summary: dict[str, Any], *, title: str, shown: int) -> lis
     rows = [row for row in summary["rows"] if not row["error"]]
     more = "" if len(rows) <= shown else f" (the first {shown} of {len(rows)}; the file has all)"
     mean, least = (_percent(summary[f"understood_{word}"]) for word in ("mean", "least"))
-    about = (
+    about: tuple[tuple[str, str], ...] = (
         ("checkpoints", f"{summary['checkpoints']} ({summary['failed']} failed)"),
         ("weights", f"{summary['weights']:,}"),
         ("understood", f"{mean} of a checkpoint's weights on average, at least {least}"),
         ("encoder", summary["encoder"]),
     )
+    if summary["nonfinite"]:
+        sick = f"{summary['nonfinite']} hold NaN or infinite weights, which count as zero in their latents"
+        about = (*about, ("not finite", sick))
     sections = [Section(title, ("", ""), about)]
     if rows:
         sections.append(_coverage(f"coverage{more}", rows[:shown]))
@@ -68,10 +72,14 @@ def _add_neighbours(rows: list[dict[str, Any]], table: LatentTable, k: int) -> N
 
 
 def _coverage(title: str, rows: list[dict[str, Any]]) -> Section:
+    columns = ("id", "weights", "understood", "free units", "not finite")
     cells = tuple(
-        (row["id"], f"{row['weights']:,}", _percent(row["understood"]), f"{row['free_units']:,}") for row in rows
+        (r["id"], f"{r['weights']:,}", _percent(r["understood"]), f"{r['free_units']:,}", f"{r['nonfinite']:,}")
+        for r in rows
     )
-    return Section(title, ("id", "weights", "understood", "free units"), cells, frozenset({1, 2, 3}))
+    if any(row["nonfinite"] for row in rows):
+        return Section(title, columns, cells, frozenset({1, 2, 3, 4}))
+    return Section(title, columns[:4], tuple(cell[:4] for cell in cells), frozenset({1, 2, 3}))
 
 
 def _neighbours(title: str, rows: list[dict[str, Any]]) -> Section:

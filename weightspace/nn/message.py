@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
+from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import group_tiles, tiles
 from weightspace.nn.units import standardise
@@ -31,7 +32,14 @@ class KernelMessage(nn.Module):
         self.mixer = draw(len(FREQUENCIES) + 1, width, width, generator=generator)
 
     def between(
-        self, weight: Tensor, h: Tensor, *, kernel: tuple[int, ...], back: bool, split: tuple[str, Tensor] | None
+        self,
+        weight: Tensor,
+        h: Tensor,
+        *,
+        kernel: tuple[int, ...],
+        back: bool,
+        split: tuple[str, Tensor] | None,
+        how: Products = PLAIN,
     ) -> Float[Tensor, "models positions width"]:
         """Return the messages from the states `h` of one side's positions to the other's.
 
@@ -41,20 +49,17 @@ class KernelMessage(nn.Module):
             kernel: Sizes whose product is `taps`.
             back: From the out side to the in side instead of the other way.
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
+            how: Products are made; groups are not shared among processes.
         """
-        mixed = h[:, None] @ wave_mixers(self.mixer, kernel)
+        mixed = (h[:, None] @ wave_mixers(self.mixer, kernel)).to(how.dtype or h.dtype)
         if split:
-            return self._grouped(weight, mixed, kernel, back, split)
-        total, parts = None, list[Tensor]()
-        for tile in tiles(weight, h.dtype):
+            return self._grouped(weight, mixed, kernel, back, split).to(h.dtype)
+        total = h.new_zeros(len(weight), weight.shape[2 if back else 1], h.shape[2])
+        for tile in tiles(weight, mixed.dtype, team=how.team):
             near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
             told, _ = tile.settle(partial(_message, mixed[:, :, near], kernel, back))
-            if far == slice(None):
-                total = told if total is None else total + told
-            else:
-                parts.append(told)
-        m = torch.cat(parts, 1) if total is None else total
-        return m / weight.shape[1 if back else 2]
+            total[:, far] += told
+        return how.team.add_up(total) / weight.shape[1 if back else 2]
 
     def _grouped(
         self, weight: Tensor, mixed: Tensor, kernel: tuple[int, ...], back: bool, split: tuple
@@ -105,12 +110,15 @@ class OwnMessage(nn.Module):
 def across(
     stack: Float[Tensor, "models far near waves"], h: Tensor, mixers: Float[Tensor, "waves width width"]
 ) -> Float[Tensor, "models far width"]:
-    """Return `sum_w stack_w (h mixers_w)`, states mixed on the side that has fewer positions."""
+    """Return `sum_w stack_w (h mixers_w)`, states mixed on the side that has fewer positions.
+
+    The large factor stays in its precision, the result is in that of the states.
+    """
     far, near = stack.shape[1:3]
     if near <= far:
         mixed = h @ mixers.transpose(0, 1).flatten(1)
-        return stack.flatten(2) @ mixed.view(len(h), -1, h.shape[2])
-    found = stack.transpose(2, 3).flatten(1, 2) @ h
+        return (stack.flatten(2) @ mixed.view(len(h), -1, h.shape[2]).to(stack.dtype)).to(h.dtype)
+    found = (stack.transpose(2, 3).flatten(1, 2) @ h.to(stack.dtype)).to(h.dtype)
     return found.view(len(stack), far, -1) @ mixers.flatten(0, 1)
 
 

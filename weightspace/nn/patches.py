@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.nn.cosines import FREQUENCIES
 from weightspace.nn.message import across, channel_mixers, kernel_channels
+from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import group_tiles, tiles
 
@@ -47,6 +48,7 @@ class Patches(nn.Module):
         x: Float[Tensor, "models positions places"],
         kernel: tuple[int, ...],
         split: tuple[str, Tensor] | None,
+        how: Products = PLAIN,
     ) -> Float[Tensor, "models told places"]:
         """Return the answers of a block of any size and float dtype, tile by tile.
 
@@ -55,21 +57,19 @@ class Patches(nn.Module):
             x: Signals of its inputs, in groups if `split`.
             kernel: Sizes whose product is the number of taps.
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
+            how: Products are made; groups are not shared among processes.
         """
-        seen, parts = x[:, None] @ channel_mixers(self.mixer, kernel), list[Tensor]()
+        seen = (x[:, None] @ channel_mixers(self.mixer, kernel)).to(how.dtype or x.dtype)
         if split:
-            seen = seen.unflatten(2, (len(split[1]), -1))
-            for groups, part in group_tiles(weight, x.dtype, split):
+            seen, parts = seen.unflatten(2, (len(split[1]), -1)), []
+            for groups, part in group_tiles(weight, seen.dtype, split):
                 parts.append(_answer(seen[:, :, groups], kernel, part).flatten(1, 2))
-            return torch.cat(parts, 1) * prod(kernel)
-        total: Tensor | None = None
-        for tile in tiles(weight, x.dtype):
+            return torch.cat(parts, 1).to(x.dtype) * prod(kernel)
+        total = x.new_zeros(len(weight), weight.shape[1], x.shape[2])
+        for tile in tiles(weight, seen.dtype, team=how.team):
             told, _ = tile.settle(partial(_answer, seen[:, :, tile.ins], kernel))
-            if tile.outs == slice(None):
-                total = told if total is None else total + told
-            else:
-                parts.append(told)
-        return (torch.cat(parts, 1) if total is None else total) * prod(kernel)
+            total[:, tile.outs] += told
+        return how.team.add_up(total) * prod(kernel)
 
 
 def _answer(seen: Tensor, kernel: tuple[int, ...], weight: Tensor) -> Float[Tensor, "models *groups outs places"]:

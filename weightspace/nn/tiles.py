@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import isfinite
 
@@ -10,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightspace.execute.processes import ALONE, Team
 from weightspace.nn.pages import let_go
 
 TILE = 1 << 18
@@ -19,6 +22,19 @@ STACK, BOARD = 1 << 21, 1 << 25
 KEPT = 1 << 16
 DROPPED = 1 << 23
 """Bytes: smaller tensors are not let go; larger ones are let go in pieces of so many."""
+
+
+_HALVED = ContextVar("halved", default=0)
+
+
+@contextmanager
+def halved(times: int) -> Iterator[None]:
+    """Cut tiles of single tensors to half their numbers, so many times, within."""
+    token = _HALVED.set(times)
+    try:
+        yield
+    finally:
+        _HALVED.reset(token)
 
 
 def as_matrix(weight: Tensor, order: tuple[int, ...], sizes: tuple[int, int, int]) -> Tensor:
@@ -75,7 +91,7 @@ def cut_of(weight: Float[Tensor, "models outs ins taps"]) -> int:
 
 
 def tiles(
-    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, *, cut: int | None = None
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, *, cut: int | None = None, team: Team = ALONE
 ) -> Iterator[Tile]:
     """Yield a matrix tile by tile, each once; let go of the mapped pages of what was read.
 
@@ -83,6 +99,7 @@ def tiles(
         weight: Any float dtype; a view of a mapped file if it comes from one.
         dtype: To compute in.
         cut: Dimension to cut along, 1 or 2; None for the one that lies together in memory.
+        team: Whose tiles alone are yielded, where several processes share the matrix.
     """
     cut = cut or cut_of(weight)
     length, line = weight.shape[cut], weight.numel() // weight.shape[cut]
@@ -90,15 +107,17 @@ def tiles(
     together = cut == cut_of(weight)
     buffer = weight.new_empty(step * line, dtype=dtype) if streamed and not torch.is_grad_enabled() else None
     piece = max(step, DROPPED // (line * weight.element_size()) // step * step)
-    done, everything = 0, slice(None)
-    for start in range(0, length, step):
+    starts, everything = team.part(range(0, length, step)), slice(None)
+    done = starts.start
+    for start in starts:
         part = weight.narrow(cut, start, min(step, length - start))
         where = slice(start, start + part.shape[cut])
         converted = _converted(part, dtype, buffer)
         outs, ins = (where, everything) if cut == 1 else (everything, where)
         yield Tile(outs, ins, part, converted, checked=not streamed)
-        last = where.stop == length
-        if (last or (together and where.stop % piece == 0)) and weight.numel() * weight.element_size() >= KEPT:
+        if (
+            start == starts[-1] or (together and where.stop % piece == 0)
+        ) and weight.numel() * weight.element_size() >= KEPT:
             let_go(weight.narrow(cut, done, where.stop - done))
             done = where.stop
 
@@ -120,8 +139,8 @@ def pieces(tensor: Tensor) -> Iterator[Tensor]:
 
 def _numbers(weight: Tensor) -> int:
     if weight.device.type != "cpu":
-        return BOARD
-    return TILE if is_streamed(weight) else STACK
+        return BOARD >> _HALVED.get()
+    return TILE >> _HALVED.get() if is_streamed(weight) else STACK
 
 
 def _converted(part: Tensor, dtype: torch.dtype, buffer: Tensor | None) -> Tensor:

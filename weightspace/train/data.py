@@ -18,7 +18,9 @@ from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.symmetry.widen import Widening, widen
 from weightspace.graph.trace import trace_program
 from weightspace.graph.trace.program import Program
+from weightspace.zoo.control import draw_states
 from weightspace.zoo.data import load_dataset
+from weightspace.zoo.plan import CARTPOLE
 from weightspace.zoo.store import Population
 
 FEWEST = 2
@@ -127,8 +129,13 @@ def load_corpus(
     if not groups["train"]:
         raise ZooError(f"none of {[p.folder.name for p in populations]} holds networks to train on.")
     names = sorted({g.dataset for part in groups.values() for g in part if g.dataset}) if inputs else []
-    shown = {name: load_dataset(name, data_dir).x[:inputs].to(device) for name in names}
+    shown = {name: _inputs(name, inputs, data_dir).to(device) for name in names}
     return Corpus(groups, classes, {name: x for name, x in shown.items() if x.is_floating_point()})
+
+
+def _inputs(dataset: str, count: int, data_dir: str | None) -> Tensor:
+    """Real inputs of a dataset; states of the task that policies learn."""
+    return draw_states(count) if dataset == CARTPOLE else load_dataset(dataset, data_dir).x[:count]
 
 
 Plans = dict[str, tuple[Plan, dict[int, tuple[Plan, Widening]]]]

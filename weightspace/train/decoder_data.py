@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from weightspace.encode.answers import input_shape, run_networks
 from weightspace.encode.encoder import Encoder
-from weightspace.encode.plan import compile_plan
 from weightspace.errors import ZooError
-from weightspace.execute.stack import run_stacked
-from weightspace.graph.trace import trace_program
-from weightspace.graph.trace.program import Program
+from weightspace.execute.pieces import run_in_pieces
 from weightspace.train.decoder import Encoded
 from weightspace.train.into import Into, Menu, place
 from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.stacks import Stack, encode_stack, stack_rows
 from weightspace.zoo.store import Population
 
-TOGETHER = 1 << 22
-"""Weights that are encoded at once, about."""
-ANSWERED = {"cpu": 1 << 21, "cuda": 1 << 26}
-"""Numbers of inputs that are answered at once, about."""
 OTHERS = 0.25
 """Share of inputs that come from other datasets than the networks'."""
 NOISE = 0.1
 """Of the weights of a view, at most this share of their tensor's root mean square."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """Networks of one architecture of a population.
-
-    Args:
-        rows: Of the manifest.
-        program: Of the architecture.
-        module: Runs them.
-        weights: `(models, ...)` by tensor name, in single precision.
-    """
-
-    rows: pd.DataFrame
-    program: Program
-    module: nn.Module
-    weights: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,39 +52,7 @@ def read_stacks(population: Population, part: str, device: str) -> Iterator[Stac
         ZooError: The population does not say how its networks are built, or weights are missing.
     """
     rows = population.frame(where=[("split", "==", part)])
-    for name, same in rows[~rows["diverged"]].groupby("architecture", observed=True, sort=True):
-        text, module = population.program(str(name)), population.module(str(name)).eval().to(device)
-        assert text is not None
-        stacked = population.stack(same).items()
-        weights = {n: t.float().to(device) if t.is_floating_point() else t.to(device) for n, t in stacked}
-        yield Stack(same, Program.from_json(text), module, weights)
-
-
-@torch.no_grad()
-def encode_stack(encoder: Encoder, stack: Stack) -> Tensor:
-    """Return the vectors of networks, `(models, latent)`, as the encoder has them of their checkpoints."""
-    plan, shape = compile_plan(trace_program(stack.program)), input_shape(stack.program)
-    first = next(iter(stack.weights.values()))
-    network = encoder.network.to(first.device)
-    size = sum(t[0].numel() for t in stack.weights.values())
-    found = []
-    for start in range(0, len(first), step := max(1, TOGETHER // size)):
-        weights, answers = {n: t[start : start + step] for n, t in stack.weights.items()}, None
-        if encoder.run and shape is not None:
-            answers = run_networks(stack.module, weights, network.probes(shape))
-        found.append(network(plan, weights, answers).vector.float())
-    return torch.cat(found)
-
-
-@torch.no_grad()
-def answer(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """Return logits `(models, inputs, classes)` of many networks to many inputs."""
-    models = len(next(iter(weights.values())))
-    step = max(1, ANSWERED[inputs.device.type] // inputs.numel())
-    parts = [
-        run_stacked(module, {n: t[i : i + step] for n, t in weights.items()}, inputs) for i in range(0, models, step)
-    ]
-    return torch.cat(parts)
+    yield from stack_rows(population, rows[~rows["diverged"]], device)
 
 
 def make_view(stack: Stack, generator: Generator) -> Stack:
@@ -132,7 +75,7 @@ def make_view(stack: Stack, generator: Generator) -> Stack:
         size = near.flatten(1).square().mean(1).sqrt().view(lone)
         drawn = torch.randn(tensor.shape, generator=generator).to(tensor)
         found[name] = near + NOISE * noise.square().view(lone).to(tensor) * size * drawn
-    return Stack(stack.rows, stack.program, stack.module, found)
+    return replace(stack, weights=found)
 
 
 def read_encoded(encoder: Encoder, populations: Sequence[Population], reading: Reading) -> list[Encoded]:
@@ -152,7 +95,7 @@ def read_encoded(encoder: Encoder, populations: Sequence[Population], reading: R
         for stack in read_stacks(population, "train", reading.device):
             views = [stack, *(make_view(stack, generator) for _ in range(reading.views))]
             vectors = torch.cat([encode_stack(encoder, view) for view in views])
-            answers = torch.cat([answer(view.module, view.weights, pool).half() for view in views])
+            answers = torch.cat([run_in_pieces(view.module, view.weights, pool).half() for view in views])
             fine = vectors.isfinite().all(1) & answers.isfinite().all(2).all(1)
             own = Into.of(stack.program, stack.module)
             found.append(Encoded(vectors[fine], answers[fine], pool, own, menu))

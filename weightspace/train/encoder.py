@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from weightspace.encode.encoder import Encoder
 from weightspace.errors import ConfigError
+from weightspace.execute.processes import processes
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import load_corpus
 from weightspace.train.finish import finish
@@ -45,38 +42,15 @@ def train_encoder(config: TrainConfig, place: Place, *, report: Report | None = 
         ZooError: A population is missing or holds nothing to train on.
         DataError: A dataset is missing.
     """
-    with processes(place.device) as (rank, world, device):
-        if world > config.groups:
+    with processes(place.device) as team:
+        if team.world > config.groups:
             raise ConfigError(
-                f"groups: {config.groups} a step are too few for {world} processes; set at least so many."
+                f"groups: {config.groups} a step are too few for {team.world} processes; set at least so many."
             )
         torch.set_float32_matmul_precision("high")
         populations = [find_population(name) for name in config.populations]
         inputs = config.inputs if config.behaviour else 0
-        corpus = load_corpus(populations, inputs=inputs, data_dir=place.data_dir, device=device)
-        training = EncoderTraining(config, corpus, device=device)
-        training.run(state=place.state, report=report if rank == 0 else None)
-        return finish(training) if rank == 0 else None
-
-
-@contextmanager
-def processes(device: str) -> Iterator[tuple[int, int, str]]:
-    """Yield rank, number of processes, and device of this one.
-
-    Several may share an accelerator: small networks keep none busy. NCCL wants one process each, so Gloo adds up then.
-    """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield 0, 1, device
-        return
-    rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
-    shared = device == "cpu"
-    if device != "cpu":
-        count = torch.cuda.device_count()
-        device, shared = f"cuda:{local % count}", int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > count
-        torch.cuda.set_device(device)
-    dist.init_process_group("gloo" if shared else "nccl")
-    try:
-        yield rank, world, device
-    finally:
-        dist.destroy_process_group()
+        corpus = load_corpus(populations, inputs=inputs, data_dir=place.data_dir, device=team.device)
+        training = EncoderTraining(config, corpus, device=team.device)
+        training.run(state=place.state, report=report if team.first else None)
+        return finish(training) if team.first else None

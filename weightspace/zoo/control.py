@@ -40,6 +40,15 @@ def push_cart(
     return after, (after[..., 0].abs() > 2.4) | (after[..., 2].abs() > 12 * pi / 180)
 
 
+def draw_states(count: int) -> Float[Tensor, "count 4"]:
+    """Return states to ask policies about, always the same.
+
+    Drawn evenly from where an episode goes on, at up to 2 m/s and 2 rad/s.
+    """
+    bounds = torch.tensor([2.4, 2.0, 12 * pi / 180, 2.0])
+    return (2 * torch.rand(count, 4, generator=make_generator("states")) - 1) * bounds
+
+
 @final
 class CartPole(Task):
     """Actor-critic on `copies` carts a network, `ticks` at a time.

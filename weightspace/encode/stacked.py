@@ -1,0 +1,113 @@
+"""Networks of one architecture, encoded together in pieces that fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.encode.batch import Architecture, stack
+from weightspace.encode.network import Encoding
+from weightspace.errors import DeviceMemoryError
+from weightspace.execute.pieces import free_memory, in_pieces
+from weightspace.execute.stack import stack_tensors
+from weightspace.nn.tiles import halved
+
+if TYPE_CHECKING:
+    from weightspace.encode.encoder import Encoder
+
+T = TypeVar("T")
+TOGETHER = 1 << 22
+"""Weights that are encoded at once on a CPU, about; an accelerator takes `BROAD` times as many."""
+BROAD = 16
+HALVINGS = 10
+"""How often tiles are cut in half before a device counts as too small."""
+
+
+@torch.no_grad()
+def encode_networks(encoder: Encoder, known: Architecture, weights: Mapping[str, Tensor]) -> Encoding:
+    """Return what an encoder says of networks that are stacked already, as of their checkpoints.
+
+    Args:
+        encoder: It runs the networks where it can.
+        known: Their architecture.
+        weights: Every tensor with a leading `models` axis, finite.
+    """
+    device = encoder.how.team.device
+    size = max(1, sum(tensor[0].numel() for tensor in weights.values()))
+    most = TOGETHER * (1 if device == "cpu" else BROAD) // size
+
+    def encode(some: slice) -> Encoding:
+        part = {name: tensor[some].to(device) for name, tensor in weights.items()}
+        return _encode(encoder, known, part, part)
+
+    return join_encodings(in_pieces(encode, len(next(iter(weights.values()))), most))
+
+
+@torch.no_grad()
+def encode_checkpoints(
+    encoder: Encoder, known: Architecture, checkpoints: Sequence[Checkpoint]
+) -> tuple[Encoding, list[int]]:
+    """Return what an encoder says of checkpoints, and how many weights of each are not finite.
+
+    Raises:
+        DeviceMemoryError: One does not fit on the device, however small its tiles.
+    """
+
+    def encode(some: slice) -> tuple[Encoding, list[int]]:
+        return _within_memory(
+            encoder, checkpoints[some], lambda: _encode_checkpoints(encoder, known, checkpoints[some])
+        )
+
+    parts = in_pieces(encode, len(checkpoints), len(checkpoints))
+    return join_encodings([found for found, _ in parts]), [count for _, lost in parts for count in lost]
+
+
+def join_encodings(parts: Sequence[Encoding]) -> Encoding:
+    """Return the networks of all parts, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    units = {name: torch.cat([part.units[name] for part in parts]) for name in parts[0].units}
+    return Encoding(torch.cat([p.vector for p in parts]), units, torch.cat([p.stages for p in parts]))
+
+
+def _within_memory(encoder: Encoder, checkpoints: Sequence[Checkpoint], make: Callable[[], T]) -> T:
+    """Encode; one checkpoint with tiles as small as it takes, unless others share them."""
+    team = encoder.how.team
+    for times in range(HALVINGS if team.world == len(checkpoints) == 1 else 1):
+        try:
+            with halved(times):
+                return make()
+        except torch.OutOfMemoryError:
+            if len(checkpoints) > 1:
+                raise
+        free_memory()
+    raise DeviceMemoryError(
+        f"{checkpoints[0].source}: does not fit in the memory of {team.device}, not even alone and in small tiles. "
+        "Encode it on the CPU, where it is read from its file tile by tile, or free memory on the device."
+    )
+
+
+def _encode_checkpoints(
+    encoder: Encoder, known: Architecture, checkpoints: Sequence[Checkpoint]
+) -> tuple[Encoding, list[int]]:
+    weights, lost = stack(known.plan, list(checkpoints), encoder.how.team)
+    runs = encoder.run and known.runner is not None
+    return _encode(encoder, known, weights, stack_tensors([c.tensors for c in checkpoints]) if runs else {}), lost
+
+
+def _encode(
+    encoder: Encoder, known: Architecture, weights: Mapping[str, Tensor], every: Mapping[str, Tensor]
+) -> Encoding:
+    """Encode networks; `every` is what it takes to run them, where they are run."""
+    answers, device = None, encoder.how.team.device
+    if encoder.run and known.runner is not None:
+        answers = known.runner.answer(encoder.network.probes, {name: t.to(device) for name, t in every.items()})
+    return _on_cpu(encoder.network(known.plan, weights, answers, encoder.how))
+
+
+def _on_cpu(found: Encoding) -> Encoding:
+    return Encoding(found.vector.cpu(), {name: h.cpu() for name, h in found.units.items()}, found.stages.cpu())
