@@ -127,7 +127,7 @@ sizes:
     run = subprocess.run(
         [*launch, "-m", *call], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
-    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.returncode == 0, run.stderr
 
     from weightspace.encode.encoder import Encoder
 

@@ -110,5 +110,6 @@ def processes(device: str) -> Iterator[Team]:
     dist.init_process_group("gloo" if shared else "cpu:gloo,cuda:nccl")
     try:
         yield Team(rank, world, device)
+        dist.barrier()  # who is done early must not leave while others still work
     finally:
         dist.destroy_process_group()
