@@ -37,8 +37,9 @@ EMPHASIS = {
     "signals": 0.3,
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
-FIXED, LEARNED_SHARE = ("sizes", "blocks", "fingerprint", "stages", "axes"), 0.15
-"""Parts that fixed numbers of a vector are of, and the deviation of its learned numbers."""
+FIXED, LEARNED_SHARE = {**EMPHASIS, "fingerprint": 0.12, "order": 0.0, "signals": 0.0}, 0.15
+"""How much each part counts in the fixed numbers of a vector, and the deviation of its learned numbers. With more of the
+fingerprint small broken ties show more, and networks of one kind lie less close."""
 ENERGIES, EVENNESS = 4, 0.1
 """Fixed numbers that only tell how unevenly energy is spread over rows and columns, and how much they count."""
 
@@ -144,7 +145,7 @@ class SweepNetwork(nn.Module):
             self.silent = draw(1, config.features, generator=generator, scale=0.5)
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         if config.fixed:
-            told = [emphasis[name] for name in FIXED if name in emphasis]
+            told = [(width, FIXED[name]) for name, width in self._widths().items() if FIXED[name]]
             self.likeness = FixedReadOut(told, config.fixed - ENERGIES, generator=generator)
         learned = config.latent - config.fixed - config.answers
         self.head = ReadOut([emphasis[name] for name in self._learned()], learned, config.hidden, generator=generator)
@@ -234,7 +235,7 @@ class SweepNetwork(nn.Module):
         named, config = dict(zip(self._widths(), parts, strict=True)), self.config
         found = [self.head([named[name] for name in self._learned()])]
         if config.fixed:
-            alike = self.likeness([named[name] for name in FIXED if name in named])
+            alike = self.likeness([part for name, part in named.items() if FIXED[name]])
             found = [alike, energies, LEARNED_SHARE * layer_norm(found[0], found[0].shape[1:])]
         if config.answers:
             found.append(self._read(answers, len(parts[0])))
