@@ -8,7 +8,8 @@ place in latent space: a copy in another format is the same network); those of a
 latent, in the encoder's precision and in bfloat16. Every tie is broken once: one dimension of one tensor is shuffled
 and all others are left alone; shuffles that leave the tensor as it was are counted, not scored. Rescaling multiplies
 what all units before a known ReLU say by factors of a half to two and divides their readers: networks of populations
-carry their program; of real files those are rescaled that `tests/real` rebuilds from their manifest's ids.
+carry their program; of real files those are rescaled that `tests/real` rebuilds from their manifest's ids. What is left
+of such a move where both networks are balanced first (`ws.balance`) stands beside it.
 
 Bars: relabelling at most 1e-4 of the length, in bfloat16 1e-2; a broken tie at least 0.1 of the distance, rescaling at
 most 1e-3 of it.
@@ -39,6 +40,7 @@ from weightspace.encode import DEFAULT
 from weightspace.encode.encoder import Encoder
 from weightspace.errors import WeightspaceError
 from weightspace.graph.axes import ParameterGraph
+from weightspace.graph.symmetry.balance import balance
 from weightspace.graph.symmetry.orders import parent_sizes, random_permutations
 from weightspace.graph.symmetry.relabel import places, relabel, relabel_only
 from weightspace.graph.symmetry.rescale import rescale, scalable
@@ -61,7 +63,7 @@ class Moves:
         nearest: That distance.
         legal: By relabelling.
         relative: By relabelling, in units of the length of the latent: in the encoder's precision, and in bfloat16.
-        scaled: By rescaling; None where no unit is known to allow it.
+        scaled: By rescaling, and what is left of that where both are balanced first; None where nothing allows it.
         broken: By shuffling one side of a tie.
         unchanged: Shuffles that changed nothing.
     """
@@ -70,7 +72,7 @@ class Moves:
     nearest: float
     legal: float
     relative: tuple[float, float]
-    scaled: float | None
+    scaled: tuple[float, float] | None
     broken: dict[str, float]
     unchanged: int
 
@@ -190,8 +192,8 @@ def _moves(encoder: Encoder, name: str, checkpoint: Checkpoint, against: Against
     rounded, turned = (encoder.encode(c).vector.double() for c in (checkpoint, twin))
     encoder.to("cpu")
     relative = float((legal - start).norm() / start.norm()), float((turned - rounded).norm() / rounded.norm())
-    scaled = None if traced is None else _rescaled(checkpoint, traced, generator)
-    apart = None if scaled is None else float((encoder.encode(scaled).vector.double() - start).norm()) / nearest
+    apart = None if traced is None else _rescale(encoder, checkpoint, traced, generator)
+    apart = None if apart is None else (apart[0] / nearest, apart[1] / nearest)
     sites = [(axis, place) for axis in permutations for place in places(graph, axis) if len(places(graph, axis)) > 1]
     if ties is not None and len(sites) > ties:
         sites = [sites[i] for i in torch.randperm(len(sites), generator=generator)[:ties]]
@@ -200,14 +202,22 @@ def _moves(encoder: Encoder, name: str, checkpoint: Checkpoint, against: Against
     return Moves(name, nearest, float((legal - start).norm()) / nearest, relative, apart, broken, unchanged)
 
 
-def _rescaled(checkpoint: Checkpoint, graph: ParameterGraph, generator: Generator) -> Checkpoint | None:
-    """The same function with other factors on all units that allow them."""
+def _rescale(
+    encoder: Encoder, checkpoint: Checkpoint, graph: ParameterGraph, generator: Generator
+) -> tuple[float, float] | None:
+    """How far other factors on all units that allow them move a latent, as it is and of balanced weights."""
     axes = [name for name, kind in scalable(graph).items() if kind in ("positive", "any")]
+    if not axes:
+        return None
     factors = {}
     for name in axes:
         shape = (*parent_sizes(graph, name), graph.axes[name].size)
         factors[name] = 2.0 ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
-    return rescale(checkpoint, graph, factors) if axes else None
+    pair = checkpoint, rescale(checkpoint, graph, factors)
+    plain, even = (
+        [encoder.encode(c).vector.double() for c in each] for each in (pair, [balance(c, graph) for c in pair])
+    )
+    return float((plain[0] - plain[1]).norm()), float((even[0] - even[1]).norm())
 
 
 def _break(
@@ -234,7 +244,7 @@ def _break(
 def _summary(moves: list[Moves]) -> dict[str, object]:
     scores = sorted((score, f"{m.name}: {tie}") for m in moves for tie, score in m.broken.items())
     values = np.array([score for score, _ in scores])
-    legal, scaled = [m.legal for m in moves], {m.name: m.scaled for m in moves if m.scaled is not None}
+    legal, scaled = [m.legal for m in moves], [m.scaled for m in moves if m.scaled is not None]
     relative, rounded = zip(*(m.relative for m in moves), strict=True)
     return {
         "relative_max": max(relative),
@@ -243,8 +253,10 @@ def _summary(moves: list[Moves]) -> dict[str, object]:
         "legal_max": max(legal),
         "legal_median": float(np.median(legal)),
         "rescaled": len(scaled),
-        "rescaled_max": max(scaled.values(), default=None),
-        "rescaled_median": float(np.median(list(scaled.values()))) if scaled else None,
+        "rescaled_max": max((plain for plain, _ in scaled), default=None),
+        "rescaled_median": float(np.median([plain for plain, _ in scaled])) if scaled else None,
+        "balanced_max": max((even for _, even in scaled), default=None),
+        "balanced_median": float(np.median([even for _, even in scaled])) if scaled else None,
         "ties": len(values),
         "ties_below_bar": int((values < BROKEN).sum()),
         "ties_unchanged_by_shuffling": sum(m.unchanged for m in moves),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weightspace.graph.infer import infer_graph
     from weightspace.graph.pyg import to_pyg
     from weightspace.graph.symmetry.align import align
+    from weightspace.graph.symmetry.balance import balance
     from weightspace.graph.symmetry.canonical import canonicalise
     from weightspace.graph.symmetry.relabel import relabel
     from weightspace.graph.symmetry.rescale import rescale, scalable
@@ -63,6 +64,7 @@ _HOME = {
     "relabel": "graph.symmetry.relabel",
     "rescale": "graph.symmetry.rescale",
     "scalable": "graph.symmetry.rescale",
+    "balance": "graph.symmetry.balance",
     "canonicalise": "graph.symmetry.canonical",
     "align": "graph.symmetry.align",
     "fold_batch_norm": "graph.fold",

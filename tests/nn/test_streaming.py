@@ -99,21 +99,22 @@ def test_rows_that_add_up_to_zero_are_no_start_but_the_norm_is_found(tiny):
 
 @pytest.mark.parametrize("back", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_a_streamed_message_is_the_whole_one_and_passes_over_what_is_not_finite(monkeypatch, back, transposed):
+@pytest.mark.parametrize("kernel", [(), (3,)])
+def test_a_streamed_message_is_the_whole_one_and_passes_over_what_is_not_finite(monkeypatch, back, transposed, kernel):
     message = KernelMessage(4, generator=Generator().manual_seed(0)).double()
-    weight = draw(1, 20, 30, 3)
-    weight[0, 2, 3, 1] = weight[0, 17, 0, 0] = 0.0
+    weight = draw(1, 20, 30, *(kernel or (1,)))
+    weight[0, 2, 3, -1] = weight[0, 17, 0, 0] = 0.0
     h = draw(1, 20 if back else 30, 4, seed=1)
     sick = weight.clone()
-    sick[0, 2, 3, 1], sick[0, 17, 0, 0] = torch.nan, -torch.inf
-    sick = sick.transpose(1, 2).contiguous().transpose(1, 2) if transposed else sick
+    sick[0, 2, 3, -1], sick[0, 17, 0, 0] = torch.nan, -torch.inf
+    sick, well = (x.transpose(1, 2).contiguous().transpose(1, 2) if transposed else x for x in (sick, weight))
     with torch.no_grad():
-        whole = message.between(weight, h, kernel=(3,), back=back, split=None)
+        whole = message.between(weight, h, kernel=kernel, back=back, split=None)
         monkeypatch.setattr("weightspace.nn.tiles.TILE", 200)
-        found = message.between(sick, h, kernel=(3,), back=back, split=None)
-        told = [message.between(sick, h, kernel=(3,), back=back, split=None)]
-    torch.testing.assert_close(found, whole)
-    assert torch.equal(told[0], found)
+        found = [message.between(x, h, kernel=kernel, back=back, split=None) for x in (sick, well, sick)]
+    for told in found:
+        torch.testing.assert_close(told, whole)
+    assert torch.equal(found[0], found[2])
 
 
 def test_letting_go_loses_nothing(tmp_path):

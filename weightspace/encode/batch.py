@@ -27,7 +27,7 @@ class Architecture:
     Args:
         graph: Theirs.
         plan: Of the graph.
-        runner: Runs them on probes; None where they can't be run, or take inputs that no probe is.
+        runner: Runs them on probes; None where they are not to be run, can't be, or take inputs that no probe is.
     """
 
     graph: ParameterGraph
@@ -47,10 +47,11 @@ class Architectures:
 
     Args:
         kept: How many.
+        run: Whether networks will be run.
     """
 
-    def __init__(self, kept: int = 64) -> None:
-        self._kept, self._found = kept, dict[Signature, Architecture]()
+    def __init__(self, kept: int = 64, *, run: bool = False) -> None:
+        self._kept, self._run, self._found = kept, run, dict[Signature, Architecture]()
 
     def of(self, checkpoint: Checkpoint) -> Architecture:
         """Return the architecture of a checkpoint.
@@ -68,7 +69,7 @@ class Architectures:
             graph = build_graph(checkpoint)
             while len(self._found) >= self._kept:
                 del self._found[next(iter(self._found))]
-            self._found[key] = Architecture(graph, compile_plan(graph), find_runner(checkpoint))
+            self._found[key] = Architecture(graph, compile_plan(graph), find_runner(checkpoint) if self._run else None)
         return self._found[key]
 
 

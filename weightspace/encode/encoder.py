@@ -52,7 +52,7 @@ class Encoder:
     ) -> None:
         self.name, self.network, self.predictor = name, network.eval(), predictor
         self.run = run and bool(network.config.probes)
-        self.architectures, self.how = Architectures(), Products()
+        self.architectures, self.how = Architectures(run=self.run), Products()
         self.id = f"{name}-{VERSION}-{_digest(network)}" + ("" if self.run or not network.config.probes else "-unrun")
 
     @classmethod

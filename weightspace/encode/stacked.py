@@ -95,8 +95,8 @@ def _encode_checkpoints(
     encoder: Encoder, known: Architecture, checkpoints: Sequence[Checkpoint]
 ) -> tuple[Encoding, list[int]]:
     weights, lost = stack(known.plan, list(checkpoints), encoder.how.team)
-    runs = encoder.run and known.runner is not None
-    return _encode(encoder, known, weights, stack_tensors([c.tensors for c in checkpoints]) if runs else {}), lost
+    every = {} if known.runner is None else stack_tensors([c.tensors for c in checkpoints])
+    return _encode(encoder, known, weights, every), lost
 
 
 def _encode(
@@ -104,7 +104,7 @@ def _encode(
 ) -> Encoding:
     """Encode networks; `every` is what it takes to run them, where they are run."""
     answers, device = None, encoder.how.team.device
-    if encoder.run and known.runner is not None:
+    if known.runner is not None:
         answers = known.runner.answer(encoder.network.probes, {name: t.to(device) for name, t in every.items()})
     return _on_cpu(encoder.network(known.plan, weights, answers, encoder.how))
 

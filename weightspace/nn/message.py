@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from weightspace.execute.processes import Team
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.seeded import draw
-from weightspace.nn.tiles import group_tiles, tiles
+from weightspace.nn.tiles import cut_of, group_tiles, is_streamed, tiles
 from weightspace.nn.units import standardise
 
 
@@ -54,6 +55,10 @@ class KernelMessage(nn.Module):
         mixed = (h[:, None] @ wave_mixers(self.mixer, kernel)).to(how.dtype or h.dtype)
         if split:
             return self._grouped(weight, mixed, kernel, back, split).to(h.dtype)
+        if mixed.dtype == h.dtype and _accumulates(weight, h, kernel):
+            total = how.team.add_up(_accumulated(mixed[0], weight, back, how.team))
+            if total.isfinite().all():
+                return total[None] / weight.shape[1 if back else 2]
         total = h.new_zeros(len(weight), weight.shape[2 if back else 1], h.shape[2])
         for tile in tiles(weight, mixed.dtype, team=how.team):
             near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
@@ -188,6 +193,32 @@ def _message(
     if stack.shape[1] == 1:  # nothing to add up
         return _product(stack[:, 0], a[:, 0], back) + size
     return _product(stack, a, back).sum(1) + size
+
+
+def _accumulates(weight: Tensor, h: Tensor, kernel: tuple[int, ...]) -> bool:
+    """Whether a message is of one large matrix on a CPU, without gradients: then products add up in place."""
+    plain = len(weight) == len(h) == 1 and len(kernel_cosines(kernel)[0]) == 1
+    return plain and is_streamed(weight) and h.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+def _accumulated(
+    mixed: Float[Tensor, "two positions width"], weight: Tensor, back: bool, team: Team
+) -> Float[Tensor, "far width"]:
+    """What `_message` adds up to over the tiles, nothing made anew; not finite where weights are not."""
+    cut = cut_of(weight)
+    of_lines = (cut == 1) != back
+    (a, b), length = (mixed if of_lines else mixed.mT.contiguous()), weight.shape[2 if back else 1]
+    total = mixed.new_zeros((length, mixed.shape[2]) if of_lines else (mixed.shape[2], length))
+    sizes = mixed.new_empty(0)
+    for tile in tiles(weight, mixed.dtype, cut=cut, team=team):
+        lines, matrix = (tile.outs, tile.weight[0, ..., 0]) if cut == 1 else (tile.ins, tile.weight[0, ..., 0].T)
+        sizes = torch.abs(matrix, out=sizes.resize_(matrix.shape))
+        for factor, known in ((matrix, a), (sizes, b)):
+            if of_lines:
+                total[lines].addmm_(factor, known)
+            else:
+                total.addmm_(known[:, lines], factor)
+    return total if of_lines else total.T
 
 
 def _product(stack: Tensor, x: Tensor, back: bool) -> Float[Tensor, "*lead positions width"]:

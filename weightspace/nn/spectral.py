@@ -79,17 +79,18 @@ class Sketch:
     def __init__(self, columns: int, like: Tensor) -> None:
         self.ones, self.norms, self.squares = (like.new_zeros(columns) for _ in range(3))
         self.total, self.fourths = (like.new_zeros((), dtype=torch.float64) for _ in range(2))
-        self.rows: list[Tensor] = []
+        self.room, self.rows = like.new_empty(0), list[Tensor]()
 
     def add(self, matrix: Float[Tensor, "rows columns"], sums: Float[Tensor, " rows"]) -> None:
         """Take in some rows and their sums."""
-        square = matrix.square()
+        square = torch.mul(matrix, matrix, out=self.room.resize_(matrix.shape))
         self.total += sums.sum(dtype=torch.float64)
-        self.ones += matrix.T @ sums
         self.rows.append(square.sum(1))
-        self.norms += matrix.T @ self.rows[-1].sqrt()
-        self.squares += square.sum(0)
-        self.fourths += square.square().sum()
+        ones, norms = torch.stack([sums, self.rows[-1].sqrt()]) @ matrix
+        self.ones += ones
+        self.norms += norms
+        self.squares += sums.new_ones(len(sums)) @ square
+        self.fourths += square.flatten() @ square.flatten()
 
     def moments(self, count: int) -> Float64[Tensor, " 3"]:
         """Return the mean, the mean square, and the mean square about the mean of `count` numbers."""
@@ -141,9 +142,7 @@ def sketched_norm(
     images[0] = sketch.ones * directions[0, 0]
     for tile in tiles(weight, dtype, cut=cut) if len(directions) > 1 else ():
         there, finite = tile.settle(lambda found: torch.stack([as_rows(found, cut) @ x for x in directions[1:]]))
-        back = as_rows(finite, cut).T
-        for image, y in zip(images[1:], there, strict=True):
-            image += back @ y
+        images[1:] += there @ as_rows(finite, cut)
     small, large = (directions @ images.T).double(), (images @ images.T).double()
     sizes, turn = torch.linalg.eigh((small + small.T) / 2)
     kept = sizes > torch.finfo(dtype).eps * sizes[-1].clamp_min(torch.finfo(dtype).tiny)

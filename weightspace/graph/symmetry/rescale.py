@@ -129,7 +129,7 @@ def _multiplied(
     for d, row in enumerate(powers):
         if not any(row):
             continue
-        power = _along(layout.graph, layout.block.dims[d], axis, row)
+        power = powers_along(layout.graph, layout.block.dims[d], axis, row)
         pieces = []
         for segment in layout.segments[d]:
             piece = layout.along(np.ones(len(segment.positions)), d)
@@ -143,8 +143,8 @@ def _multiplied(
     return scaled.to(tensor.dtype)
 
 
-def _along(graph: ParameterGraph, term: Term, axis: str, row: tuple[float, ...]) -> np.ndarray:
-    """Power at each position of a dimension: one for each leaf of the axis, or one for each equal slice."""
+def powers_along(graph: ParameterGraph, term: Term, axis: str, row: tuple[float, ...]) -> np.ndarray:
+    """Return the power at each position of a dimension: one for each leaf of the axis, or one for each equal slice."""
     if len(row) > sum(leaf.axis == axis for leaf in leaves(term)):
         return np.repeat(row, graph.length(term) // len(row))
     return _spread(graph, term, axis, iter(row))
