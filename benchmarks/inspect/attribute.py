@@ -31,12 +31,12 @@ from weightspace.errors import EncoderError
 from weightspace.execute.module import to_module
 from weightspace.execute.stack import run_stacked
 from weightspace.graph.build import build_graph
+from weightspace.graph.layout import Side
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.inspect.attribute import attribute
 from weightspace.inspect.collection import population_checkpoints
 from weightspace.inspect.deletion import deletion_curve
-from weightspace.inspect.gates import Gates
 from weightspace.inspect.question import ask_answers, ask_predictor
-from weightspace.inspect.unit_weights import Side
 from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.store import Population, find_population
 
@@ -61,7 +61,9 @@ def losses(network: Checkpoint, data: Dataset) -> dict[str, np.ndarray]:
     weights = {n: t.float() if t.is_floating_point() else t for n, t in network.tensors.items()}
     gates, module = Gates.of(build_graph(network), Side.READ), to_module(network).float()
     units = len(gates.units)
-    versions = gates.apply(weights, torch.cat([torch.ones(1, units), 1 - torch.eye(units)]))
+    versions = gates.apply(
+        {n: w[None] for n, w in weights.items()}, torch.cat([torch.ones(1, units), 1 - torch.eye(units)])
+    )
     parts = [run_stacked(module, versions, x) for x in data.x_test.split(250)]
     right = (torch.cat([p.argmax(2) for p in parts], 1) == data.y_test).double()
     logits = torch.cat(parts[: UNLABELLED // 250], 1).double().log_softmax(2)

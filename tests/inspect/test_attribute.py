@@ -11,13 +11,13 @@ from weightspace.encode.network import SweepConfig, SweepNetwork
 from weightspace.errors import ArchitectureError, EncoderError, GraphError
 from weightspace.execute.module import from_module, to_module
 from weightspace.graph.build import build_graph
+from weightspace.graph.layout import Side
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.inspect.attribute import attribute, attribute_difference, remove_units
 from weightspace.inspect.deletion import deletion_curve
-from weightspace.inspect.gates import Gates
 from weightspace.inspect.question import Asker, Question, ask_answers
-from weightspace.inspect.unit_weights import Side
 
 METHODS = ["integrated", "gradient", "leave-one-out"]
 
@@ -56,7 +56,9 @@ def test_a_gate_of_zero_is_a_unit_that_answers_zero():
     unit = gates.units.index((gates.units[-1][0], 4))
     shut = torch.ones(1, 12).double()
     shut[0, unit] = 0
-    tensors = {name: stacked[0] for name, stacked in gates.apply(dict(net.tensors), shut).items()}
+    tensors = {
+        name: stacked[0] for name, stacked in gates.apply({n: t[None] for n, t in net.tensors.items()}, shut).items()
+    }
     last = {n: t for n, t in net.tensors.items() if n.startswith("5")}
     hidden = x
     with torch.no_grad():
@@ -90,7 +92,12 @@ def test_leave_one_out_is_what_the_encoder_says_of_the_network_without_the_unit(
     gates = gates_of(net)
     shut = 1 - torch.eye(12, dtype=torch.float64)
     without = [
-        replace(net, tensors={n: t[0] for n, t in gates.apply(dict(net.tensors), shut[i : i + 1]).items()})
+        replace(
+            net,
+            tensors={
+                n: t[0] for n, t in gates.apply({n: t[None] for n, t in net.tensors.items()}, shut[i : i + 1]).items()
+            },
+        )
         for i in range(12)
     ]
     with torch.no_grad():

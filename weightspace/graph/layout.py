@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from math import prod
 
 import numpy as np
 
 from weightspace.graph.axes import Block, Leaf, ParameterGraph, Span, Sum, Term, leaves
+
+
+class Side(Enum):
+    """Which dimensions of a block count: those of units it writes or sits on, or those of units it reads."""
+
+    WRITTEN = 0
+    READ = 1
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from torch import Generator, Tensor
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
 from weightspace.errors import EncoderError, GraphError
+from weightspace.graph.layout import Side
 from weightspace.graph.symmetry.align import align
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.inspect.diff import check_comparable
-from weightspace.inspect.gates import Gates
 from weightspace.inspect.question import Asker, Question, ask_distance
-from weightspace.inspect.unit_weights import Side
 
 Method = Literal["integrated", "gradient", "leave-one-out"]
 REMOVED, DRAWS, SHUFFLES, STEPS, SEED = 0.2, 128, 4, 32, 0
@@ -118,7 +118,7 @@ def attribute(
             "all numbers of a tensor are zero. Use the method 'leave-one-out'."
         )
     with torch.no_grad():
-        value = float(asker({name: tensor[None] for name, tensor in asker.weights.items()}))
+        value = float(asker(asker.alone))
         groups = _groups(asker)
         kept = {name: _shuffled(asker, tensors) for name, tensors in groups.items()}
     blocks = {edge.tensor: value - kept[edge.tensor] for edge in asker.plan.edges}
@@ -167,7 +167,7 @@ def remove_units(asker: Asker, gates: Gates, removed: Float[Tensor, "models unit
     """Return what is told of a network without the units that are 1 in each row."""
     with torch.no_grad():
         rows = removed.to(asker.dtype).split(asker.together)
-        return torch.cat([asker(gates.apply(asker.weights, 1 - row)) for row in rows])
+        return torch.cat([asker(gates.apply(asker.alone, 1 - row)) for row in rows])
 
 
 def _gates(asker: Asker, checkpoint: Checkpoint) -> Gates:
@@ -182,7 +182,7 @@ def _slopes(asker: Asker, gates: Gates, values: Float[Tensor, "models units"]) -
     found = []
     for rows in values.split(asker.together):
         rows = rows.clone().requires_grad_(True)
-        found.append(torch.autograd.grad(asker(gates.apply(asker.weights, rows)).sum(), rows)[0])
+        found.append(torch.autograd.grad(asker(gates.apply(asker.alone, rows)).sum(), rows)[0])
     return torch.cat(found)
 
 
@@ -222,7 +222,7 @@ def _shuffled(asker: Asker, tensors: list[str]) -> float:
     """Mean of what is told with the numbers of some tensors shuffled, each within itself."""
     generator, told = Generator().manual_seed(SEED), []
     for _ in range(SHUFFLES):
-        versions = {name: tensor[None] for name, tensor in asker.weights.items()}
+        versions = asker.alone
         for name in tensors:
             order = torch.randperm(versions[name].numel(), generator=generator)
             versions[name] = versions[name].flatten()[order].reshape(versions[name].shape)

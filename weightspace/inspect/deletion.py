@@ -11,10 +11,10 @@ from torch import Generator, Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
+from weightspace.graph.layout import Side
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.inspect.attribute import Attribution, remove_units
-from weightspace.inspect.gates import Gates
 from weightspace.inspect.question import Asker, Question
-from weightspace.inspect.unit_weights import Side
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
 RANDOM, SEED = 32, 0

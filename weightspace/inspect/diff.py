@@ -10,11 +10,11 @@ import numpy as np
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.errors import ArchitectureError
 from weightspace.graph.axes import leaves
-from weightspace.graph.layout import dimension_roles
+from weightspace.graph.layout import Side, dimension_roles
 from weightspace.inspect.behaviour import Behaviour, compare_behaviour
 from weightspace.inspect.families import RELATED
 from weightspace.inspect.peers import Orders, Peers, group_peers, moved_share, relative_distance
-from weightspace.inspect.unit_weights import Side, unit_weights
+from weightspace.inspect.unit_weights import unit_weights
 
 MOVED, NEW, DEAD, ALIKE, LARGE = 0.05, 0.5, 1e-6, 1e-3, 4096
 

@@ -124,7 +124,7 @@ def ask_answers(encoder: Encoder, checkpoint: Checkpoint) -> Question:
     """
     with torch.no_grad():
         asker = Asker(encoder, checkpoint, None)
-        answers = asker.answers({name: tensor[None] for name, tensor in asker.weights.items()})
+        answers = asker.answers(asker.alone)
     if answers is None or answers.shape[2] < 2:
         raise EncoderError(
             f"{checkpoint.source}: {encoder.id} cannot ask it for answers: it takes an encoder with learned inputs, a "
@@ -170,6 +170,11 @@ class Asker:
     def together(self) -> int:
         """How many versions are encoded at once."""
         return max(1, TOGETHER // sum(tensor.numel() for tensor in self.weights.values()))
+
+    @property
+    def alone(self) -> dict[str, Tensor]:
+        """The weights of the network itself, as a stack of one."""
+        return {name: tensor[None] for name, tensor in self.weights.items()}
 
     def weights_of(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """Return the tensors of a checkpoint of this architecture in the encoder's precision."""

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 import numpy as np
 
-from weightspace.graph.layout import dimension_roles, segments
+from weightspace.graph.layout import Side, dimension_roles, segments
 from weightspace.inspect.peers import Peers
-
-
-class Side(Enum):
-    """Which dimensions of a block count: those of units it writes or sits on, or those of units it reads."""
-
-    WRITTEN = 0
-    READ = 1
 
 
 def unit_weights(peers: Peers, row: np.ndarray, side: Side) -> dict[str, np.ndarray]:

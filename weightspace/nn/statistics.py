@@ -102,7 +102,9 @@ def _whole(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None)
     else:
         top = largest_of_groups(weight, dtype, split)[:, None]
     squares = flat.square().view(weight.shape)
-    apart = row_column_excess(squares.sum((2, 3)), squares.sum((1, 3)), squares.square().sum((1, 2, 3)), weight.shape[3])
+    apart = row_column_excess(
+        squares.sum((2, 3)), squares.sum((1, 3)), squares.square().sum((1, 2, 3)), weight.shape[3]
+    )
     return torch.cat([mean, square, spread, _quantiles(weight).to(dtype), apart, top], 1)
 
 

@@ -32,7 +32,9 @@ def start_answers(objective: EncoderObjective, corpus: Corpus) -> None:
         told = [
             part
             for name in sorted({group.population for group in corpus.groups["train"]})
-            for part in _codes_of(objective, [g for g in corpus.groups["train"] if g.population == name], rank, generator)
+            for part in _codes_of(
+                objective, [g for g in corpus.groups["train"] if g.population == name], rank, generator
+            )
         ]
         if told:
             answers.start(torch.cat(told), generator)

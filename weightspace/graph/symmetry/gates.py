@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.graph.axes import ParameterGraph
-from weightspace.graph.layout import dimension_roles, segments
-from weightspace.inspect.unit_weights import Side
+from weightspace.graph.layout import Side, dimension_roles, segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +56,14 @@ class Gates:
         """Return `(models, *shape)` by tensor: each network with its weights times its gates.
 
         Args:
-            weights: `(*shape)` by tensor, of one network.
+            weights: `(models, *shape)` by tensor, or `(1, *shape)` of one network to be seen with many gates.
             gates: One row a network.
         """
         whole = torch.cat([gates, gates.new_ones(len(gates), 1)], 1)
-        found = {name: tensor.expand(len(gates), *tensor.shape) for name, tensor in weights.items()}
+        found = {name: tensor.expand(len(gates), *tensor.shape[1:]) for name, tensor in weights.items()}
         for name, d, index in self.places:
-            shape = [len(gates), *(n if e == d else 1 for e, n in enumerate(weights[name].shape))]
-            found[name] = found[name] * whole[:, index].reshape(shape)
+            shape = [len(gates), *(n if e == d else 1 for e, n in enumerate(weights[name].shape[1:]))]
+            found[name] = found[name] * whole[:, index.to(gates.device)].reshape(shape)
         return found
 
     def collect(self, parts: Mapping[str, Tensor]) -> Float[Tensor, " units"]:
