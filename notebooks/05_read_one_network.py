@@ -27,11 +27,11 @@ from scipy.stats import spearmanr
 import weightspace as ws
 from weightspace import zoo
 from weightspace.execute.stack import run_stacked
+from weightspace.graph.layout import Side
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.inspect.deletion import deletion_curve
 from weightspace.inspect.examine import examine
-from weightspace.inspect.gates import Gates
 from weightspace.inspect.question import ask_answers, ask_predictor
-from weightspace.inspect.unit_weights import Side
 from weightspace.zoo.data import load_dataset
 
 encoder = ws.Encoder.from_pretrained()
@@ -93,9 +93,11 @@ figure.tight_layout()
 digits = load_dataset("digits")
 x, y = torch.cat([digits.x, digits.x_test]), torch.cat([digits.y, digits.y_test])
 gates = Gates.of(ws.build_graph(net), Side.READ)
-weights = {name: tensor.float() for name, tensor in net.tensors.items()}
+weights = {name: tensor[None].float() for name, tensor in net.tensors.items()}
 count = len(gates.units)
-versions = gates.apply(weights, torch.cat([torch.ones(1, count), 1 - torch.eye(count)]))
+versions = gates.apply(
+    {name: tensor[None] for name, tensor in weights.items()}, torch.cat([torch.ones(1, count), 1 - torch.eye(count)])
+)
 with torch.no_grad():
     right = (run_stacked(ws.to_module(net).float(), versions, x).argmax(2) == y).float().mean(1)
 lost = (right[0] - right[1:]).numpy()

@@ -61,9 +61,8 @@ def losses(network: Checkpoint, data: Dataset) -> dict[str, np.ndarray]:
     weights = {n: t.float() if t.is_floating_point() else t for n, t in network.tensors.items()}
     gates, module = Gates.of(build_graph(network), Side.READ), to_module(network).float()
     units = len(gates.units)
-    versions = gates.apply(
-        {n: w[None] for n, w in weights.items()}, torch.cat([torch.ones(1, units), 1 - torch.eye(units)])
-    )
+    alone = {name: tensor[None] for name, tensor in weights.items()}
+    versions = gates.apply(alone, torch.cat([torch.ones(1, units), 1 - torch.eye(units)]))
     parts = [run_stacked(module, versions, x) for x in data.x_test.split(250)]
     right = (torch.cat([p.argmax(2) for p in parts], 1) == data.y_test).double()
     logits = torch.cat(parts[: UNLABELLED // 250], 1).double().log_softmax(2)

@@ -45,6 +45,11 @@ def parts_by_unit(found):
     return {(unit.axis, unit.unit): unit.part for unit in found.units}
 
 
+def gated(gates, net, values):
+    stacked = gates.apply({name: tensor[None] for name, tensor in net.tensors.items()}, values)
+    return {name: tensor[0] for name, tensor in stacked.items()}
+
+
 def gates_of(checkpoint):
     return Gates.of(build_graph(checkpoint), Side.READ)
 
@@ -56,9 +61,7 @@ def test_a_gate_of_zero_is_a_unit_that_answers_zero():
     unit = gates.units.index((gates.units[-1][0], 4))
     shut = torch.ones(1, 12).double()
     shut[0, unit] = 0
-    tensors = {
-        name: stacked[0] for name, stacked in gates.apply({n: t[None] for n, t in net.tensors.items()}, shut).items()
-    }
+    tensors = gated(gates, net, shut)
     last = {n: t for n, t in net.tensors.items() if n.startswith("5")}
     hidden = x
     with torch.no_grad():
@@ -94,9 +97,7 @@ def test_leave_one_out_is_what_the_encoder_says_of_the_network_without_the_unit(
     without = [
         replace(
             net,
-            tensors={
-                n: t[0] for n, t in gates.apply({n: t[None] for n, t in net.tensors.items()}, shut[i : i + 1]).items()
-            },
+            tensors=gated(gates, net, shut[i : i + 1]),
         )
         for i in range(12)
     ]

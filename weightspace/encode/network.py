@@ -38,8 +38,10 @@ EMPHASIS = {
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
 FIXED, LEARNED_SHARE = {**EMPHASIS, "fingerprint": 0.12, "order": 0.0, "signals": 0.0}, 0.15
-"""How much each part counts in the fixed numbers of a vector, and the deviation of its learned numbers. With more of the
-fingerprint small broken ties show more, and networks of one kind lie less close."""
+"""How much each part counts in the fixed numbers of a vector, and the deviation of its learned numbers.
+
+With more of the fingerprint small broken ties show more, and networks of one kind lie less close.
+"""
 ENERGIES, EVENNESS = 4, 0.1
 """Fixed numbers that only tell how unevenly energy is spread over rows and columns, and how much they count."""
 

@@ -1,4 +1,4 @@
-"""Where an encoder's learned inputs and the reading of its answers begin: at real inputs, and at principal components."""
+"""Where learned inputs and the reading of answers begin: at real inputs, and at principal components."""
 
 from __future__ import annotations
 
@@ -28,14 +28,11 @@ def start_answers(objective: EncoderObjective, corpus: Corpus) -> None:
         return
     generator = Generator().manual_seed(mix_seed(objective.config.seed, "start"))
     encoder.probes.start(list(corpus.inputs.values()), generator)
+    groups: dict[str, list[Group]] = {}
+    for group in corpus.groups["train"]:
+        groups.setdefault(group.population, []).append(group)
     for answers, rank in ((encoder.images, 3), (encoder.rows, 1)):
-        told = [
-            part
-            for name in sorted({group.population for group in corpus.groups["train"]})
-            for part in _codes_of(
-                objective, [g for g in corpus.groups["train"] if g.population == name], rank, generator
-            )
-        ]
+        told = [part for each in groups.values() for part in _codes_of(objective, each, rank, generator)]
         if told:
             answers.start(torch.cat(told), generator)
 
