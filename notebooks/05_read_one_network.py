@@ -95,9 +95,7 @@ x, y = torch.cat([digits.x, digits.x_test]), torch.cat([digits.y, digits.y_test]
 gates = Gates.of(ws.build_graph(net), Side.READ)
 weights = {name: tensor[None].float() for name, tensor in net.tensors.items()}
 count = len(gates.units)
-versions = gates.apply(
-    {name: tensor[None] for name, tensor in weights.items()}, torch.cat([torch.ones(1, count), 1 - torch.eye(count)])
-)
+versions = gates.apply(weights, torch.cat([torch.ones(1, count), 1 - torch.eye(count)]))
 with torch.no_grad():
     right = (run_stacked(ws.to_module(net).float(), versions, x).argmax(2) == y).float().mean(1)
 lost = (right[0] - right[1:]).numpy()

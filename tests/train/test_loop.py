@@ -17,7 +17,7 @@ from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
 from weightspace.train.data import load_corpus
 from weightspace.train.loop import EncoderTraining, draw_shares
-from weightspace.train.objective import Batch, _drop, _with_noise, _with_shuffled, contrast, stacked
+from weightspace.train.objective import Batch, _drop, _with_noise, _told_shuffled, _with_shuffled, contrast, stacked
 from weightspace.train.predict import predict, validation_losses
 from weightspace.zoo.store import Population
 
@@ -201,8 +201,11 @@ def test_populations_of_one_architecture_train_together_as_they_do_alone(config,
     together = objective.encode(parts, stacked(parts), run=True).vector
     alone = [objective.encode([part], stacked([part]), run=True).vector for part in parts]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
-    losses = objective.property_losses(parts, together)
-    each = [objective.property_losses([part], vector) for part, vector in zip(parts, alone, strict=True)]
+    losses = objective.property_losses(parts, together, objective.recorded(parts))
+    each = [
+        objective.property_losses([part], vector, objective.recorded([part]))
+        for part, vector in zip(parts, alone, strict=True)
+    ]
     mean = sum(len(p[1]) * loss["test_accuracy"] for p, loss in zip(parts, each, strict=True)) / 7
     torch.testing.assert_close(losses["test_accuracy"], mean, rtol=1e-4, atol=1e-5)
 
@@ -243,7 +246,8 @@ def test_shuffled_networks_keep_their_numbers_and_lose_their_properties(config, 
 
     objective = EncoderTraining(config, corpus).objective.eval()
     vector = objective.encode(parts, found, run=True).vector.detach()
-    told = objective.property_losses(parts, vector, where)
-    alone = objective.property_losses([(group, torch.tensor([1, 3, 5]))], vector[~where])
+    told = objective.property_losses(parts, vector, _told_shuffled(objective.recorded(parts), where))
+    kept = [(group, torch.tensor([1, 3, 5]))]
+    alone = objective.property_losses(kept, vector[~where], objective.recorded(kept))
     torch.testing.assert_close(told["test_accuracy"], alone["test_accuracy"])
     assert not told["wiring"].isclose(alone["wiring"])

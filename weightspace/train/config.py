@@ -48,6 +48,8 @@ class TrainConfig:
         widened: Share of groups that are seen wider, twice or four times, their function kept; where that can be done.
         shuffled: Share of networks whose tensors have their entries shuffled; of those nothing is learned but that they
             are, and how they answer.
+        damaged: Share of groups whose networks lack hidden units, up to `MOST_DAMAGED` of them; of those nothing is learned
+            but how they answer, and how many of the inputs right.
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
         drop: Share of the vector's numbers that the read-outs of properties do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
@@ -70,6 +72,7 @@ class TrainConfig:
     unrun: float = 0.5
     widened: float = 0.3
     shuffled: float = 0.1
+    damaged: float = 0.2
     noise: float = 0.1
     drop: float = 0.2
     behaviour: float = 1.0

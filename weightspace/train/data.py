@@ -15,6 +15,8 @@ from weightspace.encode.plan import Plan, compile_plan
 from weightspace.encode.properties import WIRINGS, find_classes, read_targets
 from weightspace.errors import GraphError, ZooError
 from weightspace.graph.axes import ParameterGraph
+from weightspace.graph.layout import Side
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.graph.symmetry.widen import Widening, widen
 from weightspace.graph.trace import trace_program
 from weightspace.graph.trace.program import Program
@@ -39,6 +41,7 @@ class Group:
         plan: Of their graph; groups of equal graphs whose inputs are of one rank share it, and train together.
         module: Runs them.
         shape: Of one input; None where probes do not fit, so that the networks are never run on them.
+        gates: On the hidden units.
         wider: Plans of wider networks of the same function and how weights get there, by factor; none for networks
             that cannot be widened.
         weights: `(models, ...)` by tensor name.
@@ -51,6 +54,7 @@ class Group:
     plan: Plan
     module: nn.Module
     shape: tuple[int, ...] | None
+    gates: Gates
     wider: Mapping[int, tuple[Plan, Widening]]
     weights: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
@@ -73,11 +77,13 @@ class Corpus:
         groups: By part: `train`, `validation`, `test`.
         classes: Names of each property of names.
         inputs: Real inputs to predict answers on, by dataset.
+        labels: Of the same inputs, where they have some.
     """
 
     groups: Mapping[str, Sequence[Group]]
     classes: Mapping[str, list[str]]
     inputs: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
 
     def scales(self) -> dict[str, tuple[float, float]]:
         """Mean and deviation of each number over the training part."""
@@ -129,16 +135,21 @@ def load_corpus(
     if not groups["train"]:
         raise ZooError(f"none of {[p.folder.name for p in populations]} holds networks to train on.")
     names = sorted({g.dataset for part in groups.values() for g in part if g.dataset}) if inputs else []
-    shown = {name: _inputs(name, inputs, data_dir).to(device) for name in names}
-    return Corpus(groups, classes, {name: x for name, x in shown.items() if x.is_floating_point()})
+    shown = {name: [t.to(device) for t in _inputs(name, inputs, data_dir)] for name in names}
+    shown = {name: found for name, found in shown.items() if found[0].is_floating_point()}
+    labels = {name: found[1] for name, found in shown.items() if len(found) > 1}
+    return Corpus(groups, classes, {name: found[0] for name, found in shown.items()}, labels)
 
 
-def _inputs(dataset: str, count: int, data_dir: str | None) -> Tensor:
-    """Real inputs of a dataset; states of the task that policies learn."""
-    return draw_states(count) if dataset == CARTPOLE else load_dataset(dataset, data_dir).x[:count]
+def _inputs(dataset: str, count: int, data_dir: str | None) -> list[Tensor]:
+    """Real inputs of a dataset and their labels; states alone of the task that policies learn."""
+    if dataset == CARTPOLE:
+        return [draw_states(count)]
+    data = load_dataset(dataset, data_dir)
+    return [data.x[:count], data.y[:count]]
 
 
-Plans = dict[str, tuple[Plan, dict[int, tuple[Plan, Widening]]]]
+Plans = dict[str, tuple[Plan, Gates, dict[int, tuple[Plan, Widening]]]]
 """By what is the same in equal graphs."""
 
 
@@ -153,8 +164,8 @@ def _groups(
     graph, shape = trace_program(program), input_shape(program)
     key = repr((dict(graph.axes), dict(graph.blocks), graph.stages, shape is None or len(shape)))
     if key not in known:
-        known[key] = compile_plan(graph), _wider(graph)
-    plan, wider = known[key]
+        known[key] = compile_plan(graph), Gates.of(graph, Side.READ), _wider(graph)
+    plan, gates, wider = known[key]
     module = population.module(architecture).eval().to(device)
     stack = {name: tensor.to(device) for name, tensor in population.stack(rows).items()}
     known_targets = read_targets(rows, classes) | {"wiring": np.full(len(rows), WIRINGS.index("whole"), np.float32)}
@@ -169,7 +180,7 @@ def _groups(
         weights, wanted = ({name: t[where] for name, t in kept.items()} for kept in (stack, targets))
         dataset = names.copy().pop() if len(names) == 1 else ""
         name = population.folder.name
-        found.append(Group(name, dataset, plan, module, shape, wider, weights, wanted, rows.iloc[here]))
+        found.append(Group(name, dataset, plan, module, shape, gates, wider, weights, wanted, rows.iloc[here]))
     return found
 
 

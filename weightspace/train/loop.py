@@ -153,7 +153,7 @@ class EncoderTraining:
         draw = Generator().manual_seed(mix_seed(self.config.seed, "batches", self.step))
         for number in torch.multinomial(self.shares, self.config.groups, replacement=True, generator=draw).tolist():
             groups = self.together[number]
-            unrun, paired, widened, which = torch.rand(4, generator=draw).tolist()
+            unrun, paired, widened, which, damaged = torch.rand(5, generator=draw).tolist()
             factor = 1
             wider = list(groups[0].wider)
             if wider and widened < self.config.widened:
@@ -161,7 +161,8 @@ class EncoderTraining:
             most = max(2, self.config.batch_size // factor // len(groups))
             places = [torch.randperm(len(group), generator=draw)[:most].to(self.device) for group in groups]
             parts = list(zip(groups, places, strict=True))
-            yield Batch(parts, unrun >= self.config.unrun, paired < self.config.paired, factor)
+            run = unrun >= self.config.unrun
+            yield Batch(parts, run, paired < self.config.paired, factor, damaged < self.config.damaged)
 
     @property
     def state(self) -> dict[str, Any]:

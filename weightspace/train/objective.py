@@ -14,6 +14,7 @@ from weightspace.encode.answers import run_networks
 from weightspace.encode.network import Encoding, SweepNetwork, learned_numbers
 from weightspace.encode.predictor import Predictor
 from weightspace.encode.properties import PROPERTIES, WIRINGS
+from weightspace.graph.symmetry.gates import Gates
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
@@ -21,6 +22,8 @@ from weightspace.train.masked import MaskedHead, blanked
 
 TEMPERATURE = 0.1
 SHUFFLED = float(WIRINGS.index("shuffled"))
+MOST_DAMAGED = 0.3
+"""Share of hidden units that a damaged network lacks at most."""
 
 
 Part = tuple[Group, Tensor]
@@ -36,12 +39,14 @@ class Batch:
         run: Whether the networks are run on the probes.
         paired: Whether there are two views of them.
         factor: How many times as wide the first view is.
+        damaged: Whether they lack some of their hidden units.
     """
 
     parts: Sequence[Part]
     run: bool
     paired: bool
     factor: int = 1
+    damaged: bool = False
 
 
 class EncoderObjective(nn.Module):
@@ -59,7 +64,7 @@ class EncoderObjective(nn.Module):
     def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
         super().__init__()
         generator = Generator().manual_seed(config.seed)
-        self.config, self.inputs = config, dict(corpus.inputs)
+        self.config, self.inputs, self.labels = config, dict(corpus.inputs), dict(corpus.labels)
         self.spreads = corpus.spreads()
         self.encoder = SweepNetwork(config.sizes, generator=generator)
         self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
@@ -111,12 +116,15 @@ class EncoderObjective(nn.Module):
         where = torch.rand(len(plain[learned[0]]), generator=generator, device=generator.device) < config.shuffled
         plain = _with_shuffled(plain, learned, where, generator)
         weights = _with_noise(plain, learned, config.noise, generator)
+        if batch.damaged:
+            weights = _with_damage(parts[0][0].gates, weights, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
         vector = self.encode(parts, weights, run=batch.run, wider=wider).vector
-        losses = self.property_losses(parts, _drop(vector, config.drop, generator), where)
+        wanted = self._measured(parts, weights) if batch.damaged else _told_shuffled(self.recorded(parts), where)
+        losses = self.property_losses(parts, _drop(vector, config.drop, generator), wanted)
         if config.behaviour and (told := self._behaviour(parts, weights, vector)):
             losses["behaviour"] = config.behaviour * torch.stack(told).mean()
-        if config.views and batch.paired:
+        if config.views and batch.paired and not batch.damaged:
             noisy, plan = _with_noise(plain, learned, config.noise, generator), parts[0][0].plan
             number = int(torch.randint(len(plan.edges), (), generator=generator, device=generator.device))
             other = self.encode(parts, blanked(noisy, plan.edges[number].tensor), run=False)
@@ -129,24 +137,34 @@ class EncoderObjective(nn.Module):
         sizes = self.config.sizes
         return learned_numbers(vector[:, : sizes.latent - sizes.answers], sizes.fixed)
 
-    def property_losses(
-        self, parts: Sequence[Part], vector: Tensor, shuffled: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def recorded(self, parts: Sequence[Part]) -> dict[str, Tensor]:
+        """Return what is recorded of networks, `(models,)` by property; NaN where nothing is."""
+        return {
+            name: torch.cat([group.target(name)[places] for group, places in parts]) for name in self.predictor.names
+        }
+
+    @torch.no_grad()
+    def _measured(self, parts: Sequence[Part], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The accuracy of networks on the real inputs; NaN where there are none, and for every other property."""
+        found = []
+        for (group, places), own in zip(parts, _of_parts(weights, parts), strict=True):
+            inputs, labels = self.shown(group), self.labels.get(group.dataset)
+            if inputs is None or labels is None:
+                found.append(torch.full(places.shape, torch.nan, device=places.device))
+            else:
+                found.append((run_networks(group.module, own, inputs).argmax(2) == labels).float().mean(1))
+        accuracy = torch.cat(found)
+        unknown = torch.full_like(accuracy, torch.nan)
+        return {name: accuracy if name == "test_accuracy" else unknown for name in self.predictor.names}
+
+    def property_losses(self, parts: Sequence[Part], vector: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of each property that the networks have, by name.
 
         Args:
             parts: The groups that they are of.
             vector: Theirs.
-            shuffled: Which of them had their entries shuffled; none if None.
+            wanted: What is true of them, see `recorded`.
         """
-        wanted = {
-            name: torch.cat([group.target(name)[places] for group, places in parts]) for name in self.predictor.names
-        }
-        if shuffled is not None:
-            wanted = {
-                name: truth.where(~shuffled, SHUFFLED if name == "wiring" else torch.nan)
-                for name, truth in wanted.items()
-            }
         told = self.predictor.heads(learned_numbers(vector, self.config.sizes.fixed))
         here = [name for name in wanted if any(name in group.targets for group, _ in parts)]
         numbers = [name for name in here if name not in self.predictor.classes]
@@ -250,6 +268,19 @@ def _with_shuffled(
         order = torch.rand(flat.shape, generator=generator, device=generator.device).argsort(1)
         found[name] = torch.where(where[:, None], flat.gather(1, order), flat).view_as(weights[name])
     return found
+
+
+def _with_damage(gates: Gates, weights: Mapping[str, Tensor], generator: Generator) -> dict[str, Tensor]:
+    """Weights without some hidden units, another share of them for each network."""
+    models = len(next(iter(weights.values())))
+    share = MOST_DAMAGED * torch.rand(models, 1, generator=generator, device=generator.device)
+    kept = torch.rand(models, len(gates.units), generator=generator, device=generator.device) >= share
+    return {**weights, **gates.apply(weights, kept.float())}
+
+
+def _told_shuffled(wanted: Mapping[str, Tensor], shuffled: Tensor) -> dict[str, Tensor]:
+    """What is true of networks some of which had their entries shuffled: that they are, and nothing else is known."""
+    return {name: truth.where(~shuffled, SHUFFLED if name == "wiring" else torch.nan) for name, truth in wanted.items()}
 
 
 def _drop(vector: Tensor, share: float, generator: Generator) -> Tensor:

@@ -53,7 +53,8 @@ def validation_losses(objective: EncoderObjective, groups: Sequence[Group], popu
     for group in groups:
         parts = [(group, _places(group, 0, MOST))]
         for run in (True, False):
-            losses = objective.property_losses(parts, objective.encode(parts, stacked(parts), run=run).vector)
+            vector = objective.encode(parts, stacked(parts), run=run).vector
+            losses = objective.property_losses(parts, vector, objective.recorded(parts))
             for name in [name for name in MAIN if name in losses][:1]:
                 found[:, populations.index(group.population)] += torch.stack([losses[name], found.new_ones(())])
     return found
