@@ -17,7 +17,7 @@ from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
 from weightspace.train.data import load_corpus
 from weightspace.train.loop import EncoderTraining, draw_shares
-from weightspace.train.objective import Batch, _drop, _with_noise, _told_shuffled, _with_shuffled, contrast, stacked
+from weightspace.train.objective import Batch, _drop, _told_shuffled, _with_noise, _with_shuffled, contrast, stacked
 from weightspace.train.predict import predict, validation_losses
 from weightspace.zoo.store import Population
 

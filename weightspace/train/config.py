@@ -48,8 +48,8 @@ class TrainConfig:
         widened: Share of groups that are seen wider, twice or four times, their function kept; where that can be done.
         shuffled: Share of networks whose tensors have their entries shuffled; of those nothing is learned but that they
             are, and how they answer.
-        damaged: Share of groups whose networks lack hidden units, up to `MOST_DAMAGED` of them; of those nothing is learned
-            but how they answer, and how many of the inputs right.
+        damaged: Share of groups whose networks lack some hidden units; of those nothing is learned but how they answer,
+            and how many of the inputs right.
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
         drop: Share of the vector's numbers that the read-outs of properties do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
