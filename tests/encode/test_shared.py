@@ -50,19 +50,22 @@ def small_tiles(monkeypatch):
 def calls(monkeypatch, encoder):
     """How many numbers each process measured, and how many it multiplied."""
     found: dict[tuple[int, str], int] = {}
+    measure, tiles = weights.measure, message.tiles
 
-    def counted(module, name: str, argument: int) -> None:
-        real = getattr(module, name)
+    def count(name: str, numbers: int) -> None:
+        found[get_ident(), name] = found.get((get_ident(), name), 0) + numbers
 
-        def call(*args):
-            key = get_ident(), name
-            found[key] = found.get(key, 0) + args[argument].numel()
-            return real(*args)
+    def counted_measure(weight, *rest):
+        count("measured", weight.numel())
+        return measure(weight, *rest)
 
-        monkeypatch.setattr(module, name, call)
+    def counted_tiles(*given, **more):
+        for tile in tiles(*given, **more):
+            count("multiplied", tile.weight.numel())
+            yield tile
 
-    counted(weights, "measure", 0)
-    counted(message, "_message", -1)
+    monkeypatch.setattr(weights, "measure", counted_measure)
+    monkeypatch.setattr(message, "tiles", counted_tiles)
     return found
 
 
@@ -84,7 +87,7 @@ def test_each_process_does_a_part(encoder, small_tiles, monkeypatch, calls):
     alone = dict(calls)
     calls.clear()
     run_together(monkeypatch, lambda team: encoder.share(team).encode(checkpoint))
-    for name in ("measure", "_message"):
+    for name in ("measure", "_accumulate"):
         (whole,) = (count for (_, each), count in alone.items() if each == name)
         parts = [count for (_, each), count in calls.items() if each == name]
         assert len(parts) == 2 and sum(parts) == whole and max(parts) < 0.7 * whole
@@ -140,15 +143,15 @@ def test_what_one_process_finds_in_the_cache_none_computes(encoder, monkeypatch,
 
 def test_a_process_that_runs_out_of_memory_ends_the_others(encoder, small_tiles, monkeypatch):
     monkeypatch.setattr(many, "SHARED", 1)
-    checkpoint, real = Checkpoint(perceptron(20, 40, 30, 7)), message._message
+    checkpoint, real = Checkpoint(perceptron(20, 40, 30, 7)), message.tiles
     started = {}
 
-    def full(*args):
+    def full(*given, **more):
         if started.setdefault("who", get_ident()) == get_ident():
             raise torch.OutOfMemoryError
-        return real(*args)
+        return real(*given, **more)
 
-    monkeypatch.setattr(message, "_message", full)
+    monkeypatch.setattr(message, "tiles", full)
     with pytest.raises((DeviceMemoryError, BrokenBarrierError)):
         run_together(monkeypatch, lambda team: encoder.share(team).encode_many([checkpoint]))
 

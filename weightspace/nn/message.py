@@ -207,18 +207,19 @@ def _accumulated(
     """What `_message` adds up to over the tiles, nothing made anew; not finite where weights are not."""
     cut = cut_of(weight)
     of_lines = (cut == 1) != back
-    (a, b), length = (mixed if of_lines else mixed.mT.contiguous()), weight.shape[2 if back else 1]
-    total = mixed.new_zeros((length, mixed.shape[2]) if of_lines else (mixed.shape[2], length))
-    sizes = mixed.new_empty(0)
+    known, length = mixed if of_lines else mixed.mT.contiguous().mT, weight.shape[2 if back else 1]
+    total = mixed.new_zeros(length, mixed.shape[2]) if of_lines else mixed.new_zeros(mixed.shape[2], length).T
+    room = mixed.new_empty(0)
     for tile in tiles(weight, mixed.dtype, cut=cut, team=team):
         lines, matrix = (tile.outs, tile.weight[0, ..., 0]) if cut == 1 else (tile.ins, tile.weight[0, ..., 0].T)
-        sizes = torch.abs(matrix, out=sizes.resize_(matrix.shape))
-        for factor, known in ((matrix, a), (sizes, b)):
-            if of_lines:
-                total[lines].addmm_(factor, known)
-            else:
-                total.addmm_(known[:, lines], factor)
-    return total if of_lines else total.T
+        _accumulate(*((total[lines], known) if of_lines else (total, known[:, lines])), room, of_lines, matrix)
+    return total.contiguous()
+
+
+def _accumulate(total: Tensor, known: Tensor, room: Tensor, of_lines: bool, matrix: Tensor) -> None:
+    """Add the products of a tile and of its sizes; how `total` and `known` lie keeps the large factor unturned."""
+    for factor, x in zip((matrix, torch.abs(matrix, out=room.resize_(matrix.shape))), known, strict=True):
+        total.addmm_(factor if of_lines else factor.T, x)
 
 
 def _product(stack: Tensor, x: Tensor, back: bool) -> Float[Tensor, "*lead positions width"]:
