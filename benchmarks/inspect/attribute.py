@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.stats import ConstantInputWarning, spearmanr
+from torch import Generator
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
@@ -57,7 +58,7 @@ def pick(population: Population, count: int) -> tuple[list[str], str]:
 
 @torch.no_grad()
 def losses(network: Checkpoint, data: Dataset) -> dict[str, np.ndarray]:
-    """Return what the network loses without each unit: accuracy (all, odd, even inputs), and its answers (in nats)."""
+    """Return what the network loses without each unit: accuracy (all inputs, and two halves of them), and its answers (in nats)."""
     weights = {n: t.float() if t.is_floating_point() else t for n, t in network.tensors.items()}
     gates, module = Gates.of(build_graph(network), Side.READ), to_module(network).float()
     units = len(gates.units)
@@ -67,10 +68,11 @@ def losses(network: Checkpoint, data: Dataset) -> dict[str, np.ndarray]:
     right = (torch.cat([p.argmax(2) for p in parts], 1) == data.y_test).double()
     logits = torch.cat(parts[: UNLABELLED // 250], 1).double().log_softmax(2)
     size = gates.collect({n: w.double().square() for n, w in weights.items()}).sqrt()
-    halves = {"losses": right, "odd": right[:, ::2], "even": right[:, 1::2]}
+    order = torch.randperm(right.shape[1], generator=Generator().manual_seed(0))
+    halves = {"losses": right, "half": right[:, order[::2]], "other half": right[:, order[1::2]]}
     found = {name: each.mean(1)[0] - each.mean(1)[1:] for name, each in halves.items()}
     found["answers without labels"] = (logits[0].exp() * (logits[0] - logits[1:])).sum(2).mean(1)
-    chance = torch.rand(units, generator=torch.Generator().manual_seed(0))
+    chance = torch.rand(units, generator=Generator().manual_seed(0))
     return {n: v.numpy() for n, v in (found | {"outgoing weights": size, "chance": chance}).items()}
 
 
@@ -86,7 +88,7 @@ def measure(encoder: Encoder, network: Checkpoint, data: Dataset, found: dict[st
     lost = losses(network, data)
     for name in ("answers without labels", "outgoing weights", "chance"):
         found[f"{name}: correlation"].append(correlate(lost[name], lost["losses"]))
-    found["halves: correlation"].append(correlate(lost["odd"], lost["even"]))
+    found["halves: correlation"].append(correlate(lost["half"], lost["other half"]))
     questions = {"accuracy": ask_predictor(encoder, "test_accuracy")}
     if encoder.run:
         questions["answers"] = ask_answers(encoder, network)
