@@ -58,7 +58,7 @@ def pick(population: Population, count: int) -> tuple[list[str], str]:
 
 @torch.no_grad()
 def losses(network: Checkpoint, data: Dataset) -> dict[str, np.ndarray]:
-    """Return what the network loses without each unit: accuracy (all inputs, and two halves of them), and its answers (in nats)."""
+    """Return what the network loses without each unit: accuracy (and of halves of the data), and its answers."""
     weights = {n: t.float() if t.is_floating_point() else t for n, t in network.tensors.items()}
     gates, module = Gates.of(build_graph(network), Side.READ), to_module(network).float()
     units = len(gates.units)
