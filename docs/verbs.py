@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 
 from weightspace.cli import VERBS, app
 
-GROUPS = ("train", "zoo")
+GROUPS = ("bench", "train", "zoo")
 """Verbs that hold verbs of their own."""
 
 

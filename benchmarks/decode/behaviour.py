@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,22 +28,17 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.decode.distil import distil
+from weightspace.audit.agreement import FINISHED, compare_answers
+from weightspace.audit.decoding import Asked, Held, classes, decoded_answers, read_held, with_shares
 from weightspace.decode.decoder import Decoder
 from weightspace.encode.encoder import Encoder
 from weightspace.execute.pieces import run_in_pieces
-from weightspace.train.decoder_data import dataset_of, draw_inputs, read_stacks
-from weightspace.train.into import Into, Menu
+from weightspace.train.decoder_data import dataset_of, draw_inputs
+from weightspace.train.into import Into
 from weightspace.train.polish import polish
 from weightspace.train.refine import refine_latents
-from weightspace.zoo.data import Dataset, load_dataset
-from weightspace.zoo.stacks import Stack, encode_stack
+from weightspace.zoo.data import load_dataset
 from weightspace.zoo.store import Population, find_population
-
-FINISHED = 0.25
-"""Accuracy from which a network counts as finished."""
-REACH, LEVELS = 4.0, 255
-"""Deviations that numbers of 8 bits reach on either side of the mean, and their steps."""
-TOGETHER = 128
 
 
 @dataclass(frozen=True)
@@ -72,155 +66,62 @@ class Asking:
     rows: tuple[str, ...] = ()
 
 
-def rounded(decoder: Decoder, vectors: Tensor) -> Tensor:
-    """Return vectors whose numbers have 8 bits each."""
-    mean, spread = decoder.network.mean.to(vectors), decoder.network.spread.to(vectors) * REACH
-    steps = ((vectors - mean) / spread).clamp(-1, 1) * LEVELS / 2
-    return mean + steps.round() * 2 / LEVELS * spread
-
-
-def others(known: Mapping[str, Any], menu: Menu) -> dict[str, Into]:
-    """Return the architectures that networks of one are decoded into beside their own."""
-    family, options = known["family"], {"depth": 3} | dict(known["options"])
-    width = options["width"]
-    found = {f"width x {factor}": options | {"width": int(width * factor)} for factor in (0.5, 2, 4)}
-    found["one layer deeper"] = options | {"depth": options["depth"] + 1}
-    found |= {f"width {unseen}, never seen": options | {"width": unseen} for unseen in (12, 24)}
-    intos = {name: menu.into(family, chosen) for name, chosen in found.items()}
-    perceptron = {"width": 64, "depth": 2, "activation": options["activation"]}
-    return intos if family == "mlp" else intos | {"perceptron": menu.into("mlp", perceptron)}
-
-
-@torch.no_grad()
-def answers_of(decoder: Decoder, vectors: Tensor, into: Into, inputs: Tensor) -> Tensor:
-    """Return the classes that decoded networks answer, `(models, inputs)`."""
-    found = []
-    for part in vectors.split(TOGETHER):
-        weights = decoder.network(part, into.target)
-        found += [classes(run_in_pieces(into.module, weights, inputs))]
-    return torch.cat(found)
-
-
-def classes(logits: Tensor) -> Tensor:
-    """Return the class of each answer, as bytes on the CPU."""
-    return logits.argmax(2).to("cpu", torch.uint8)
-
-
 def measure(decoder: Decoder, encoder: Encoder, population: Population, asking: Asking) -> dict[str, dict[str, float]]:
     """Return the scores of each row for one population."""
-    data = load_dataset(dataset_of(population), asking.data_dir)
-    inputs, labels = data.x_test[: asking.images].to(asking.device), data.y_test[: asking.images]
-    decoder.network.to(asking.device)
-    menu = Menu.of(data.signature, asking.device)
+    asked = Asked(load_dataset(dataset_of(population), asking.data_dir), asking.images, asking.device)
     pairs: dict[str, list[tuple[Tensor, Tensor]]] = {}
     told: dict[str, list[dict[str, Any]]] = {}
-    for stack in read_stacks(population, "test", asking.device):
-        vectors = encode_stack(encoder, stack)
-        wanted = torch.cat([classes(run_in_pieces(stack.module, part, inputs)) for part in _parts(stack.weights)])
-        own = Into.of(stack.program, stack.module)
-        rows = {"own": (vectors, own), "own, 8 bits": (rounded(decoder, vectors), own)}
-        known = population.architecture(str(stack.rows["architecture"].iloc[0]))
-        rows |= {name: (vectors, into) for name, into in others(known, menu).items()}
-        for name, answers in _improved(decoder, stack, (vectors, own), (data, asking)).items():
+    for held in read_held(decoder, encoder, population, asked):
+        wanted = held.wanted
+        for name, answers in _improved(decoder, held, asked, asking).items():
             pairs.setdefault(name, []).append((answers, wanted))
-        for name, (given, into) in rows.items():
+        for name, (given, into) in held.rows.items():
             if asking.rows and name not in asking.rows:
                 continue
-            decoded = answers_of(decoder, given, into, inputs)
+            decoded = decoded_answers(decoder, given, into, asked.inputs)
             pairs.setdefault(name, []).append((decoded, wanted))
             if asking.distil and "bits" not in name:
-                picked = ((wanted == labels).float().mean(1) >= FINISHED).nonzero().flatten()[: asking.distil]
-                told.setdefault(name, []).append(_beside(stack, into, (decoded, wanted, picked), (data, asking)))
-    found = {name: score(*(torch.cat(x) for x in zip(*found, strict=True)), labels) for name, found in pairs.items()}
-    for name, row in found.items():
-        row["share"] = row["agreement"] / found["own"]["agreement"] if "own" in found else float("nan")
-        if name in told:
-            row |= {key: float(np.mean([x[key] for x in told[name] if x])) for key in ("distilled", "of_distilled")}
+                picked = ((wanted == asked.labels).float().mean(1) >= FINISHED).nonzero().flatten()[: asking.distil]
+                told.setdefault(name, []).append(_beside(held, into, (decoded, picked), asked, asking.steps))
+    rows = {n: compare_answers(*map(torch.cat, zip(*p, strict=True)), asked.labels) for n, p in pairs.items()}
+    found = with_shares(rows)
+    for name, beside in told.items():
+        found[name] |= {key: float(np.mean([x[key] for x in beside if x])) for key in ("distilled", "of_distilled")}
     return found
 
 
-def _improved(
-    decoder: Decoder, stack: Stack, given: tuple[Tensor, Into], where: tuple[Dataset, Asking]
-) -> dict[str, Tensor]:
+def _improved(decoder: Decoder, held: Held, asked: Asked, asking: Asking) -> dict[str, Tensor]:
     """What networks answer whose latents were refined, and whose weights were polished."""
-    (vectors, own), (data, asking) = given, where
+    (vectors, own), stack = held.rows["own"], held.stack
     if not (asking.refine or asking.polish):
         return {}
-    pool = draw_inputs(data, [], 8192, Generator().manual_seed(0)).to(asking.device)
+    pool = draw_inputs(asked.data, [], 8192, Generator().manual_seed(0)).to(asked.device)
     with torch.no_grad():
         logits, weights = run_in_pieces(stack.module, stack.weights, pool), decoder.network(vectors, own.target)
-    inputs, found = data.x_test[: asking.images].to(asking.device), {}
+    found = {}
     if asking.refine:
         moved = refine_latents(decoder, vectors, own, pool, logits, steps=asking.refine)
-        found[f"own, refined {asking.refine}"] = answers_of(decoder, moved, own, inputs)
+        found[f"own, refined {asking.refine}"] = decoded_answers(decoder, moved, own, asked.inputs)
     if asking.polish:
         better = polish(own.module, weights, pool, logits, steps=asking.polish)
-        found[f"own, polished {asking.polish}"] = classes(run_in_pieces(own.module, better, inputs))
+        found[f"own, polished {asking.polish}"] = classes(run_in_pieces(own.module, better, asked.inputs))
     return found
 
 
-def _beside(
-    stack: Stack, into: Into, asked: tuple[Tensor, Tensor, Tensor], where: tuple[Dataset, Asking]
-) -> dict[str, float]:
+def _beside(held: Held, into: Into, given: tuple[Tensor, Tensor], asked: Asked, steps: int) -> dict[str, float]:
     """What distilling some networks straight into an architecture reaches, and what decoding reaches of it."""
-    (decoded, wanted, picked), (data, asking) = asked, where
+    (decoded, picked), wanted = given, held.wanted
     if not len(picked):
         return {}
-    weights = {name: t[picked.to(t.device)] for name, t in stack.weights.items()}
-    pool = draw_inputs(data, [], 8192, Generator().manual_seed(0)).to(asking.device)
+    weights = {name: t[picked.to(t.device)] for name, t in held.stack.weights.items()}
+    pool = draw_inputs(asked.data, [], 8192, Generator().manual_seed(0)).to(asked.device)
     with torch.no_grad():
-        logits = run_in_pieces(stack.module, weights, pool)
-    student = distil(into.module, logits, pool, steps=asking.steps)
+        logits = run_in_pieces(held.stack.module, weights, pool)
+    student = distil(into.module, logits, pool, steps=steps)
     with torch.no_grad():
-        found = classes(run_in_pieces(into.module, student, data.x_test[: asking.images].to(asking.device)))
+        found = classes(run_in_pieces(into.module, student, asked.inputs))
     reached = float((found == wanted[picked]).float().mean())
     return {"distilled": reached, "of_distilled": float((decoded[picked] == wanted[picked]).float().mean()) / reached}
-
-
-def _parts(weights: Mapping[str, Tensor]) -> Iterable[dict[str, Tensor]]:
-    models = len(next(iter(weights.values())))
-    return ({n: t[i : i + TOGETHER] for n, t in weights.items()} for i in range(0, models, TOGETHER))
-
-
-def score(decoded: Tensor, wanted: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return how alike the answers are, of all networks and of finished ones."""
-    found = _score(decoded, wanted, labels)
-    theirs = (wanted == labels).float().mean(1)
-    finished = theirs >= FINISHED
-    if finished.sum() > 2:
-        some = _score(decoded[finished], wanted[finished], labels)
-        found |= {f"{name}_of_finished": value for name, value in some.items()}
-        order = theirs[finished].argsort()
-        near = [float((wanted[finished][a] == wanted[finished][b]).float().mean()) for a, b in pairwise(order)]
-        found["equals_of_finished"] = float(np.mean(near))
-    return found
-
-
-def _score(decoded: Tensor, wanted: Tensor, labels: Tensor) -> dict[str, float]:
-    ours, theirs = ((x == labels).float().mean(1) for x in (decoded, wanted))
-    return {
-        "networks": len(wanted),
-        "agreement": float((decoded == wanted).float().mean()),
-        "kappa": float(np.mean([kappa(a, b) for a, b in zip(decoded, wanted, strict=True)])),
-        "accuracy": float(ours.mean()),
-        "accuracy_of_originals": float(theirs.mean()),
-        "correlation": float(torch.corrcoef(torch.stack([ours, theirs]))[0, 1]),
-        "disagreement_share": disagreement(decoded) / disagreement(wanted),
-    }
-
-
-def kappa(a: Tensor, b: Tensor) -> float:
-    """Cohen's kappa of two lists of classes; 0 where both name one class alone."""
-    count = int(max(a.max(), b.max())) + 1
-    expected = float((torch.bincount(a, minlength=count) * torch.bincount(b, minlength=count)).sum()) / len(a) ** 2
-    return 0.0 if expected == 1 else (float((a == b).float().mean()) - expected) / (1 - expected)
-
-
-def disagreement(answers: Tensor, pairs: int = 2000) -> float:
-    """Share of inputs that two networks answer differently, mean over drawn pairs."""
-    generator = Generator().manual_seed(0)
-    a, b = (torch.randint(len(answers), (pairs,), generator=generator) for _ in range(2))
-    return float((answers[a] != answers[b])[a != b].float().mean())
 
 
 SHOWN = {

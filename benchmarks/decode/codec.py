@@ -1,22 +1,26 @@
 """What is left of networks at 1 to 8 bits a weight, by every scheme of compression?
 
-    python -m benchmarks.decode.codec POPULATION ... --data-dir DATA --json
+    python -m benchmarks.decode.codec POPULATION ... --data-dir DATA --out ROWS [--json]
 
 Networks of the part `test`, drawn by seed from all that did not diverge. Each is encoded at each rate by each scheme
 and decoded from its bytes alone; bits a weight are all bytes over all weights. Agreement is the share of test inputs
 that the decoded network answers as the original. Schemes that run networks see training inputs without labels, the
 same for all; test inputs are seen by none. `finished` are networks of at least 0.25 accuracy. `absmax` may take
 0.25 bits more than the rate, for its scales. `distilled, noise` sees normal noise in the place of training inputs.
+Rows of ROWS, one a network, scheme and rate, are not made again: a run that was cut off goes on where it was.
 
 The bar: `distilled` never below the best other scheme, at 1 and 2 bits at least 0.05 above it, at 8 at least 0.99.
+Where the best other scheme leaves less than 0.05 to be had, `share` says how much of the disagreement is gone.
+Intervals are of 95 %, from samples of runs with replacement.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,21 +28,24 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from benchmarks.decode.behaviour import FINISHED
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.decode.codec.codec import Compression, decode_weights, encode_many
 from weightspace.errors import CodecError
 from weightspace.execute.module import to_module
 from weightspace.execute.stack import run_stacked, stack_tensors
 from weightspace.graph.build import build_graph
-from weightspace.zoo.data import Dataset, load_dataset
+from weightspace.zoo.data import load_dataset
 from weightspace.zoo.store import Population, find_population
 
-BASELINES = ("absmax", "rounding", "lloyd", "low_rank", "feedback")
-OURS = "distilled"
+BASELINES = ("feedback", "rounding", "lloyd", "absmax", "low_rank")
+OURS, NOISE = "distilled", "distilled, noise"
 EXTRA = {"absmax": 0.25}
+FINISHED = 0.25
+"""Accuracy from which a network counts as finished."""
 SHOWN, TESTED = 8192, 4000
 """Training inputs that schemes see, and test inputs that networks are compared on."""
+SAMPLES = 2000
+"""Of runs, for intervals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +53,16 @@ class Group:
     """Networks of one architecture and what they answer.
 
     Args:
+        rows: Of the population.
         checkpoints: The networks.
         answers: Of the originals to the test inputs, `(models, inputs)`.
+        accuracy: Of the originals on them.
     """
 
+    rows: pd.DataFrame
     checkpoints: list[Checkpoint]
     answers: Tensor
+    accuracy: list[float]
 
 
 def answer(checkpoints: list[Checkpoint], inputs: Tensor) -> Tensor:
@@ -69,22 +80,23 @@ def draw_rows(population: Population, networks: int, seed: int) -> pd.DataFrame:
     return rows.sample(min(networks, len(rows)), random_state=seed)
 
 
-def read_groups(population: Population, rows: pd.DataFrame, inputs: Tensor) -> list[Group]:
+def read_groups(population: Population, rows: pd.DataFrame, inputs: Tensor, labels: Tensor) -> list[Group]:
     """Return the networks of the rows, architecture by architecture, those of one in the order of the rows."""
     found = []
     for _, same in rows.groupby("architecture", observed=True, sort=True):
         checkpoints = [population.checkpoint(str(identity)) for identity in same["id"]]
-        found.append(Group(checkpoints, answer(checkpoints, inputs)))
+        answers = answer(checkpoints, inputs)
+        found.append(Group(same, checkpoints, answers, (answers == labels).float().mean(1).tolist()))
     return found
 
 
-def compress(group: Group, scheme: str, bits: float, inputs: Tensor | None) -> list[bytes | None]:
+def compress(checkpoints: list[Checkpoint], scheme: str, bits: float, inputs: Tensor | None) -> list[bytes | None]:
     """Return the bytes of each network; None where the rate cannot be reached."""
     compression = Compression(bits + EXTRA.get(scheme, 0.0), scheme, inputs)
     if scheme == OURS:
-        return list(encode_many(group.checkpoints, compression))
+        return list(encode_many(checkpoints, compression))
     found: list[bytes | None] = []
-    for checkpoint in group.checkpoints:
+    for checkpoint in checkpoints:
         try:
             found += encode_many([checkpoint], compression)
         except CodecError:
@@ -105,83 +117,137 @@ def compare(group: Group, data: list[bytes | None], inputs: Tensor) -> tuple[lis
     return bits.tolist(), agreement.tolist()
 
 
-def measure(population: Population, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row a scheme and rate."""
-    rows = draw_rows(population, args.networks, args.seed)
-    data: Dataset = load_dataset(str(rows["dataset"].iloc[0]), args.data_dir)
+def measure(
+    population: Population, args: argparse.Namespace, known: set[tuple[str, str, float, str]]
+) -> Iterator[dict[str, Any]]:
+    """Yield a row a network, scheme and rate that is not known."""
+    rows, name = draw_rows(population, args.networks, args.seed), population.folder.name
+    data = load_dataset(str(rows["dataset"].iloc[0]), args.data_dir)
     inputs, shown = data.x_test[:TESTED].to(args.device), data.x[:SHOWN]
-    groups = read_groups(population, rows, inputs)
-    finished = np.concatenate([(g.answers == data.y_test[:TESTED]).float().mean(1) >= FINISHED for g in groups])
     noise = torch.randn(len(shown), *shown.shape[1:], generator=Generator().manual_seed(args.seed))
-    ours = {OURS: shown} | ({f"{OURS}, noise": noise} if args.noise else {})
+    groups = read_groups(population, rows, inputs, data.y_test[:TESTED])
+    for scheme, bits in ((s, b) for b in args.bits for s in args.schemes):
+        for group in groups:
+            left = [i for i, one in enumerate(group.rows["id"]) if (name, scheme, bits, str(one)) not in known]
+            if not left:
+                continue
+            some = Group(
+                group.rows.iloc[left],
+                [group.checkpoints[i] for i in left],
+                group.answers[left],
+                [group.accuracy[i] for i in left],
+            )
+            given = (noise if scheme == NOISE else shown).to(args.device if scheme in (OURS, NOISE) else "cpu")
+            streams = compress(some.checkpoints, scheme.partition(",")[0], bits, given)
+            pairs = zip(*compare(some, streams, inputs), strict=True)
+            for (_, row), accuracy, (taken, agreement) in zip(some.rows.iterrows(), some.accuracy, pairs, strict=True):
+                yield {
+                    "population": name,
+                    "scheme": scheme,
+                    "rate": bits,
+                    "network": str(row["id"]),
+                    "run": str(row["run"]),
+                    "accuracy": accuracy,
+                    "bits": taken if np.isfinite(taken) else None,
+                    "agreement": agreement if np.isfinite(agreement) else None,
+                }
+
+
+def summarise(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a row a population, rate and scheme."""
     found = []
-    for bits in args.bits:
-        parts = {name: [compress(g, name, bits, shown) for g in groups] for name in BASELINES}
-        parts |= {name: [compress(g, OURS, bits, x.to(args.device)) for g in groups] for name, x in ours.items()}
-        for name, some in parts.items():
-            compared = [compare(*pair, inputs) for pair in zip(groups, some, strict=True)]
-            found.append(row(population, (name, bits), compared, finished))
-            print(json.dumps(plain(found[-1])), file=sys.stderr, flush=True)
+    for key, here in rows.groupby(["population", "rate", "scheme"], sort=True):
+        agreement = here["agreement"].to_numpy(float)
+        low, high = interval(agreement, here["run"].to_numpy())
+        told = dict(zip(("population", "rate", "scheme"), key, strict=True))
+        finished = here["accuracy"].to_numpy() >= FINISHED
+        found.append(
+            told
+            | {
+                "bits": float(here["bits"].mean()),
+                "agreement": float(agreement.mean()),
+                "low": low,
+                "high": high,
+                "worst_tenth": float(np.quantile(agreement, 0.1)),
+                "finished": float(agreement[finished].mean()) if finished.any() else float("nan"),
+                "networks": len(here),
+                "networks_finished": int(finished.sum()),
+            }
+        )
     return found
 
 
-def row(
-    population: Population, key: tuple[str, float], parts: list[tuple[list[float], list[float]]], finished: np.ndarray
-) -> dict[str, Any]:
-    """Return what one scheme leaves at one rate."""
-    bits, agreement = (np.concatenate([part[i] for part in parts]) for i in range(2))
-    return {
-        "population": population.folder.name,
-        "scheme": key[0],
-        "rate": key[1],
-        "bits": float(np.mean(bits)),
-        "agreement": float(np.mean(agreement)),
-        "error": float(np.std(agreement) / np.sqrt(len(agreement))),
-        "worst_tenth": float(np.quantile(agreement, 0.1)),
-        "finished": float(np.mean(agreement[finished])) if finished.any() else float("nan"),
-        "networks": len(agreement),
-        "networks_finished": int(finished.sum()),
-    }
+def interval(values: np.ndarray, runs: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of a mean, from samples of runs."""
+    names, which = np.unique(runs, return_inverse=True)
+    sums, counts = np.bincount(which, values), np.bincount(which)
+    drawn = np.random.default_rng(0).integers(len(names), size=(SAMPLES, len(names)))
+    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
+    return float(low), float(high)
 
 
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON has it: None where a rate is not reached."""
-    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
-
-
-def bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return by population and rate how far ours lies above the best baseline, and whether the bar is met."""
+def bars(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return by population and rate how far ours lies above the best baseline, network by network."""
     found = []
-    for name, rate in dict.fromkeys((r["population"], r["rate"]) for r in rows):
-        here = {r["scheme"]: r for r in rows if (r["population"], r["rate"]) == (name, rate)}
-        others = {s: here[s]["agreement"] for s in BASELINES if np.isfinite(here[s]["agreement"])}
-        best = max(others, key=others.__getitem__)
-        ours, gain = here[OURS]["agreement"], here[OURS]["agreement"] - others[best]
-        met = gain >= (0.05 if rate <= 2 else 0) and (rate < 8 or ours >= 0.99)
-        found.append({"population": name, "rate": rate, "ours": ours, "best": best, "gain": gain, "met": bool(met)})
+    for (name, rate), here in rows.groupby(["population", "rate"], sort=True):
+        table = here.pivot(index=["network", "run"], columns="scheme", values="agreement").astype(float)
+        if OURS not in table or table.shape[1] < 2:
+            continue
+        table = table.dropna(subset=[OURS]).dropna(axis=1)
+        best = str(table[[s for s in BASELINES if s in table]].mean().idxmax())
+        gain = (table[OURS] - table[best]).to_numpy()
+        low, high = interval(gain, table.index.get_level_values("run").to_numpy())
+        ours, theirs = float(table[OURS].mean()), float(table[best].mean())
+        wanted = 0.05 if rate <= 2 else 0.0
+        found.append(
+            {"population": name, "rate": rate, "networks": len(table), "ours": ours, "best": best, "theirs": theirs}
+            | {
+                "gain": float(gain.mean()),
+                "low": low,
+                "high": high,
+                "share": float(gain.mean()) / max(1 - theirs, 1e-9),
+            }
+            | {"can_be_had": 1 - theirs >= wanted, "met": bool(gain.mean() >= wanted and (rate < 8 or ours >= 0.99))}
+        )
     return found
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("populations", nargs="+")
+    parser.add_argument("populations", nargs="*", help="none to read ROWS alone")
     parser.add_argument("--data-dir")
-    parser.add_argument("--networks", type=int, default=64)
+    parser.add_argument("--networks", type=int, default=40)
     parser.add_argument("--bits", type=float, nargs="+", default=[1, 2, 3, 4, 8])
-    parser.add_argument("--noise", action="store_true", help="also without any real input")
+    parser.add_argument("--schemes", nargs="+", default=[OURS, *BASELINES], choices=[OURS, NOISE, *BASELINES])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = [r for name in args.populations for r in measure(find_population(name), args)]
-    told = {"rows": [plain(r) for r in rows], "bars": bars(rows)}
-    if args.json:
+    rows = read_rows(args.out)
+    known = {(r["population"], r["scheme"], r["rate"], r["network"]) for r in rows}
+    for name in args.populations:
+        with args.out.open("a") as stream:
+            for row in measure(find_population(name), args, known):
+                rows.append(row)
+                stream.write(json.dumps(row) + "\n")
+                stream.flush()
+    tell(pd.DataFrame(rows), json_form=args.json)
+
+
+def tell(rows: pd.DataFrame, *, json_form: bool) -> None:
+    """Print figures and bars."""
+    told = {"rows": summarise(rows), "bars": bars(rows)}
+    if json_form:
         print(json.dumps(told, indent=1))
         return
-    for r in sorted(rows, key=lambda r: (r["population"], r["rate"], r["agreement"])):
-        print("  ".join(f"{v:.4f}" if isinstance(v, float) else str(v) for v in r.values()))
-    for bar in told["bars"]:
-        print(bar)
+    for table in told.values():
+        print(pd.DataFrame(table).to_string(index=False, float_format="{:.4f}".format) + "\n")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def test_each_process_does_a_part(encoder, small_tiles, monkeypatch, calls):
     alone = dict(calls)
     calls.clear()
     run_together(monkeypatch, lambda team: encoder.share(team).encode(checkpoint))
-    for name in ("measure", "_accumulate"):
+    for name in ("measured", "multiplied"):
         (whole,) = (count for (_, each), count in alone.items() if each == name)
         parts = [count for (_, each), count in calls.items() if each == name]
         assert len(parts) == 2 and sum(parts) == whole and max(parts) < 0.7 * whole

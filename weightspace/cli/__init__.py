@@ -25,6 +25,7 @@ VERBS = {
     "decompress": "Write a compressed checkpoint as safetensors again.",
     "decode": "Write the network that a latent stands for, in any architecture.",
     "generate": "Make networks that were never trained, as asked for, and audit them.",
+    "bench": "Measure a decoder or a generator on a population of yours.",
     "diff": "Show what became of one checkpoint in another, unit by unit.",
     "attribute": "Show which units, blocks and stages carry what is told of a network.",
     "lineage": "Show who descends from whom among checkpoints.",

@@ -12,7 +12,9 @@ from weightspace.decode.codec.grid import Grid, write_grids
 from weightspace.decode.codec.masses import LARGEST
 from weightspace.errors import CodecError
 
-HALVINGS, ROUNDS, TRIES = 11, 3, 14
+FINEST, ROUNDS, TRIES = 2.0**-8, 3, 14
+"""Octaves to which steps are found; rounds; tries where nothing fits."""
+
 
 SCATTERED = 16
 """Numbers are scattered where there are fewer than so many times their mean size: nearly all differ, and their entropy
@@ -38,7 +40,7 @@ def fit(make: Make, budget: int, *, finest: float = -16.0, coarsest: float = 6.0
     """
     side, best = 0.0, b""
     for _ in range(ROUNDS):
-        size = _bisect(make, budget - side, finest, coarsest)
+        size = _solve(make, budget - side, finest, coarsest)
         grids = make(2**size)
         data = write(grids)
         if len(best) < len(data) <= budget / 8:
@@ -53,13 +55,20 @@ def fit(make: Make, budget: int, *, finest: float = -16.0, coarsest: float = 6.0
     raise CodecError(f"{budget} bits hold no more than the steps of the tensors: ask for more bits a weight.")
 
 
-def _bisect(make: Make, bits: float, low: float, high: float) -> float:
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if entropy(make(2**middle)) > bits:
-            low = middle
+def _solve(make: Make, bits: float, low: float, high: float) -> float:
+    """Log2 of the finest steps that take so many bits: bits fall about evenly with it, so secants find it soon."""
+    below, above = None, 0.0  # excess at `low` and `high`, once it is known
+    guess = (low + high) / 2
+    while high - low > FINEST:
+        excess = entropy(make(2**guess)) - bits
+        if excess > 0:
+            low, below = guess, excess
         else:
-            high = middle
+            high, above = guess, excess
+        guess = (low + high) / 2
+        if below is not None and np.isfinite(below) and above < 0:
+            share = below / (below - above)
+            guess = low + (high - low) * min(max(share, 0.1), 0.9) if high - low > 4 * FINEST else guess
     return high
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -60,6 +60,10 @@ class Target:
         spread = centred.std((1, 2), correction=0).clamp(min=1e-12)
         scale = (SHARPEST / spread).clamp(min=1) if self.is_choice else 1 / spread
         object.__setattr__(self, "scale", scale[:, None, None])
+
+    def of(self, models: Sequence[int]) -> Target:
+        """Return the answers of some of the originals."""
+        return Target(self.logits[list(models)])
 
     @property
     def is_choice(self) -> bool:
