@@ -109,9 +109,8 @@ def measure_decoder(
         report(done + 1, total)
     if not pairs:
         raise AuditError(f"{population.folder}: no network of the part 'test': nothing was held out to measure on.")
-    return with_shares(
-        {n: compare_answers(*map(torch.cat, zip(*p, strict=True)), asked.labels) for n, p in pairs.items()}
-    )
+    answers = {name: [torch.cat(side) for side in zip(*found, strict=True)] for name, found in pairs.items()}
+    return with_shares({name: compare_answers(ours, theirs, asked.labels) for name, (ours, theirs) in answers.items()})
 
 
 def with_shares(found: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

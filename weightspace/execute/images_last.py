@@ -44,6 +44,14 @@ def run_in_parts(module: nn.Module, stacked: Stacked, inputs: Tensor) -> Tensor:
         return torch.cat([run_stacked(module, dict(zip(stacked, part, strict=True)), inputs) for part in parts])
 
 
+CONV2D = {"input": None, "weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+BATCH_NORM = {
+    **dict.fromkeys(("input", "running_mean", "running_var", "weight", "bias")),
+    **{"training": False, "momentum": 0.1, "eps": 1e-5},
+}
+"""Arguments of `torch.conv2d` and of `torch.nn.functional.batch_norm`, and their defaults."""
+
+
 @final
 class ImagesLast(TorchFunctionMode):
     """Where it is active, `vmap` over networks runs convolutions as `convolve` does where that is faster.
@@ -60,16 +68,8 @@ class ImagesLast(TorchFunctionMode):
         return func(*args, **(kwargs or {})) if operation is None else operation(func, *args, **(kwargs or {}))
 
 
-def _conv2d(
-    func: Callable[..., Tensor],
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
+def _conv2d(func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    x, weight, bias, stride, padding, dilation, groups = _bound(CONV2D, args, kwargs)
     plain = not isinstance(padding, str) and groups == 1 and _pair(dilation) == (1, 1)
     if plain and is_batchedtensor(weight) and _suits(x, maybe_get_level(weight), _pair(stride)):
         return _of_all(x, weight, bias, Window(_pair(weight.shape[2:]), _pair(stride)), _pair(padding))
@@ -109,18 +109,9 @@ def _convolution(func: Callable[..., Tensor], x: Tensor, weight: Tensor, *rest: 
     return _conv2d(functional.conv2d, x, weight, bias, stride, padding, dilation, groups)
 
 
-def _batch_norm(
-    func: Callable[..., Tensor],
-    x: Tensor,
-    mean: Tensor | None,
-    variance: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
+def _batch_norm(func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """Batch norm in evaluation, number by number."""
+    x, mean, variance, weight, bias, training, momentum, eps = _bound(BATCH_NORM, args, kwargs)
     if training or mean is None or variance is None or x.ndim != 4:
         return func(x, mean, variance, weight, bias, training, momentum, eps)
     scale = (variance + eps).rsqrt()
@@ -140,6 +131,11 @@ def _batch_norm_op(func: Callable[..., Any], x: Tensor, weight: Any, bias: Any, 
 def _view(func: Callable[..., Tensor], x: Tensor, *shape: Any) -> Tensor:
     """A view by shape, of whatever layout."""
     return func(x, *shape) if isinstance(shape[0], torch.dtype) else x.reshape(*shape)
+
+
+def _bound(defaults: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call in the order of `defaults`."""
+    return tuple({**defaults, **dict(zip(defaults, args, strict=False)), **kwargs}.values())
 
 
 def _pair(found: Any) -> tuple[int, int]:
