@@ -19,7 +19,7 @@ from weightspace.graph.build import build_graph
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch):
-    monkeypatch.setattr(distilled, "UPDATES", 48)
+    monkeypatch.setattr(distilled, "UPDATES", 200)
 
 
 BLIND = [name for name, scheme in SCHEMES.items() if not scheme.needs_inputs]
