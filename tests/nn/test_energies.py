@@ -13,7 +13,7 @@ def excess(weight):
     """Of `(models, outs, ins, taps)`."""
     squares = weight.square()
     sums = squares.sum((2, 3)), squares.sum((1, 3)), squares.square().sum((1, 2, 3))
-    return row_column_excess(*sums, weight.shape[3])
+    return row_column_excess(*sums, weight[0].numel())
 
 
 def drawn(*shape, seed=0):
@@ -63,3 +63,19 @@ def test_they_know_the_size_so_they_are_not_among_what_stays_when_units_are_doub
     once, twice = (tensor_statistics(w, torch.float64)[0] for w in (weight, weight.repeat(1, 2, 1, 1)))
     torch.testing.assert_close(once[:, 3:8], twice[:, 3:8])
     assert RELATIVE <= once.shape[1] - EXCESSES and twice[0, -EXCESSES] > once[0, -EXCESSES] + 0.1
+
+
+@pytest.mark.parametrize("tile", [10**6, 40])
+def test_groups_have_rows_and_columns_of_their_own(monkeypatch, tile):
+    """Four groups of six rows and five columns, which are stored as 24 rows of five."""
+    monkeypatch.setattr("weightspace.nn.tiles.TILE", tile)
+    weight = drawn(1, 24, 5, 3) * torch.linspace(0.5, 2, 5, dtype=torch.float64)[:, None]
+    split = ("out", torch.arange(24).view(4, 6))
+    found, _ = tensor_statistics(weight, torch.float64, split)
+    orders = [torch.randperm(5, generator=Generator().manual_seed(i)) for i in range(4)]
+    turned = torch.cat([part[:, :, order] for part, order in zip(weight.split(6, 1), orders, strict=True)], 1)
+    again, _ = tensor_statistics(turned, torch.float64, split)
+    torch.testing.assert_close(again[:, -EXCESSES:], found[:, -EXCESSES:])
+    plain, _ = tensor_statistics(weight, torch.float64)
+    other, _ = tensor_statistics(turned, torch.float64)
+    assert found[0, -1] > 0.5 and (other - plain)[0, -1].abs() > 0.1  # columns of all groups together would not stay

@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightspace.nn.tiles import group_tiles
+
 
 def row_column_excess(
     rows: Float[Tensor, "models rows"],
     columns: Float[Tensor, "models columns"],
     fourths: Float[Tensor, " models"],
-    taps: int = 1,
+    count: int,
 ) -> Float[Tensor, "models two"]:
     """Return how far the energies of rows, and of columns, vary beyond what shuffled numbers do.
 
@@ -20,16 +22,29 @@ def row_column_excess(
     give or take 1, if they do.
 
     Args:
-        rows: Sum of squares of each row.
+        rows: Sum of squares of each row; of each row of each group where units are linked to some others alone.
         columns: Of each column.
         fourths: Sum of fourth powers of all numbers.
-        taps: Numbers at each crossing of a row and a column.
+        count: Of all numbers.
     """
-    count = rows.shape[1] * columns.shape[1] * taps
     square = rows.sum(1, keepdim=True) / count
     unit = torch.where(square > 0, square, 1.0)
     spread = (fourths[:, None] / count / unit.square() - 1).clamp_min(0)  # relative variance of the squares
     return torch.cat([_excess(side / unit, spread, count) for side in (rows, columns)], 1)
+
+
+def excess_of_groups(
+    weight: Float[Tensor, "models outs ins taps"], dtype: torch.dtype, split: tuple[str, Tensor]
+) -> Float[Tensor, "models two"]:
+    """Return `row_column_excess` of a tensor whose groups have rows and columns of their own, some groups at a time."""
+    rows, columns = list[Tensor](), list[Tensor]()
+    fourths = weight.new_zeros(len(weight), dtype=dtype)
+    for _, tile in group_tiles(weight, dtype, split):
+        squares = tile.square()
+        rows.append(squares.sum((3, 4)).flatten(1))
+        columns.append(squares.sum((2, 4)).flatten(1))
+        fourths = fourths + squares.square().sum((1, 2, 3, 4))
+    return row_column_excess(torch.cat(rows, 1), torch.cat(columns, 1), fourths, weight[0].numel())
 
 
 def _excess(energies: Float[Tensor, "models lines"], spread: Tensor, count: int) -> Float[Tensor, "models one"]:

@@ -106,7 +106,8 @@ class Sketch:
         """
         lines = torch.cat(self.rows)[None].double(), self.squares.double().unflatten(0, (-1, taps)).sum(1)[None]
         rows, columns = lines[::-1] if transposed else lines
-        return row_column_excess(rows, columns, self.fourths[None], taps)[0]
+        count = rows.shape[1] * columns.shape[1] * taps
+        return row_column_excess(rows, columns, self.fourths[None], count)[0]
 
     def directions(self) -> Float[Tensor, "directions columns"]:
         """Return orthonormal rows, at most four; all entries of the first are alike."""

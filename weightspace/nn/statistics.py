@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.nn.constants import on
-from weightspace.nn.energies import row_column_excess
+from weightspace.nn.energies import excess_of_groups, row_column_excess
 from weightspace.nn.histogram import Histogram
 from weightspace.nn.spectral import Sketch, as_rows, largest_of_groups, sketched_norm, spectral_norm
 from weightspace.nn.tiles import cut_of, few_models, is_streamed, tiles
@@ -101,10 +101,12 @@ def _whole(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None)
         top = spectral_norm(weight, dtype)[:, None]
     else:
         top = largest_of_groups(weight, dtype, split)[:, None]
-    squares = flat.square().view(weight.shape)
-    apart = row_column_excess(
-        squares.sum((2, 3)), squares.sum((1, 3)), squares.square().sum((1, 2, 3)), weight.shape[3]
-    )
+    if split is None:
+        squares = flat.square().view(weight.shape)
+        sums = squares.sum((2, 3)), squares.sum((1, 3)), squares.square().sum((1, 2, 3))
+        apart = row_column_excess(*sums, flat.shape[1])
+    else:
+        apart = excess_of_groups(weight, dtype, split)
     return torch.cat([mean, square, spread, _quantiles(weight).to(dtype), apart, top], 1)
 
 
@@ -124,7 +126,10 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
         top = largest_of_groups(weight, dtype, split)[0]
     else:
         top = sketched_norm(weight, dtype, sketch, cut=cut)
-    apart = sketch.excess(weight.shape[3], transposed=cut == 2)
+    if split is None:
+        apart = sketch.excess(weight.shape[3], transposed=cut == 2)
+    else:
+        apart = excess_of_groups(weight, dtype, split)[0]
     return torch.cat([moments.to(dtype), histogram.quantiles(QUANTILES).to(dtype), apart.to(dtype), top[None]])
 
 
