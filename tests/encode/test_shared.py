@@ -38,7 +38,8 @@ def apart(a: Tensor, b: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return Encoder.from_pretrained()
+    """In double precision: a fingerprint magnifies rounding."""
+    return Encoder("exact", Encoder.from_pretrained().network.double())
 
 
 @pytest.fixture
@@ -179,6 +180,7 @@ def test_torchrun_writes_the_table_of_one_process(tmp_path):
     for name in ("id", "path", "sha256", "weights", "nonfinite", "error"):
         assert two.data[name].to_pylist() == one.data[name].to_pylist()
     assert two.data["nonfinite"].to_pylist() == [None, 1, 0, 0, 0]
-    fine = one.fine
-    gap = np.linalg.norm(two.vectors[fine] - one.vectors[fine], axis=1) / np.linalg.norm(one.vectors[fine], axis=1)
-    assert gap.max() < 1e-6
+    fixed = Encoder.from_pretrained().network.config.fixed
+    for start, most in ((0, 1e-5), (fixed, 1e-6)):  # the fingerprint among the fixed numbers magnifies rounding
+        ours, theirs = (table.vectors[table.fine][:, start:] for table in (two, one))
+        assert (np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max() < most
