@@ -140,7 +140,8 @@ def attribute_difference(
         encoder: Gives the latents.
         a: The one before.
         b: The one after.
-        question: What is told; how far the latent has moved from `a` towards `b` if None.
+        question: What is told; how far the learned numbers of the latent (all, where none are fixed) have
+            moved from `a` towards `b` if None.
 
     Raises:
         ArchitectureError: Names or shapes differ, or a number is not finite.
@@ -153,7 +154,7 @@ def attribute_difference(
     if question is None:
         with torch.no_grad():
             before, after = (plain.vectors({n: t[None] for n, t in w.items()})[0] for w in (start, end))
-        question = ask_distance(before, after)
+        question = ask_distance(before, after, fixed=encoder.network.config.fixed)
     asker = Asker(encoder, b, question)
     parts, told = _along(asker, start, end)
     gates = Gates.of(asker.graph, Side.WRITTEN)

@@ -101,13 +101,19 @@ def ask_table(encoder: Encoder, table: LatentTable, column: str) -> Question:
     return ask_probe(PropertyProbe().fit(table.vectors[there], known.values[there]), column)
 
 
-def ask_distance(start: Float[Tensor, " latent"], end: Float[Tensor, " latent"]) -> Question:
+def ask_distance(start: Float[Tensor, " latent"], end: Float[Tensor, " latent"], *, fixed: int = 0) -> Question:
     """Return how far a vector lies from `start` along the straight line to `end`.
+
+    Args:
+        start: Of one network.
+        end: Of the other.
+        fixed: Numbers at the start of vectors that do not count: waves that turn many times on the way have no slope
+            that means anything.
 
     Raises:
         EncoderError: The two are equal.
     """
-    way = end - start
+    way = torch.cat([torch.zeros_like(start[:fixed]), (end - start)[fixed:]])
     if not way.any():
         raise EncoderError("the two latents are equal, so there is no difference to share out.")
     return Question("distance of the latents", lambda vectors, _: (vectors - start) @ (way / way.norm()))
