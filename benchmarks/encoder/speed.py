@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from statistics import median
 
@@ -32,6 +33,7 @@ from benchmarks.encoder.drawn import SMALL_CNN, describe_network, draw_networks
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.sweep_peer import SUBJECTS
 from benchmarks.encoder.training import NeuralPeer
+from weightspace.train.config import LEARNED
 
 MODES = ("forward", "training")
 TIMES = {"encoder": {"forward": 4.0, "training": 3.0}, "encoder+probes": {"forward": 1.0, "training": 1.0}}
@@ -39,14 +41,14 @@ MEMORY = 3.0
 """Bars of the ratios to `nfn`: how many times as fast, and how many times its memory ours fits into."""
 
 
-def make_module(name: str, batch: int, width: int, device: str) -> tuple[nn.Module, Batch]:
+def make_module(name: str, batch: int, args: argparse.Namespace) -> tuple[nn.Module, Batch]:
     """Return an untrained module by name, and a batch for it."""
-    options = SMALL_CNN["options"] | {"width": width}
+    options, device = SMALL_CNN["options"] | {"width": args.width}, args.device
     architecture = describe_network(SMALL_CNN | {"options": options})
     networks = draw_networks([architecture], batch, generator=Generator().manual_seed(0)).to(device)
     torch.manual_seed(0)
     if name in SUBJECTS:
-        module = SUBJECTS[name](networks, 1)
+        module = SUBJECTS[name](networks, 1, sizes=replace(LEARNED, probes=args.probes))
     elif ":" in name:
         path, function = name.split(":")
         module = getattr(import_module(path), function)(networks, 1)
@@ -86,7 +88,7 @@ def seconds_of(call: Callable[[], None], device: str, passes: int) -> float:
 
 def time_pairs(names: list[str], mode: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return networks a second of each, and the median ratio of each to the first."""
-    calls = {name: make_pass(*make_module(name, args.batch, args.width, args.device), mode) for name in names}
+    calls = {name: make_pass(*make_module(name, args.batch, args), mode) for name in names}
     for call in calls.values():
         seconds_of(call, args.device, 2)
     passes = {n: max(1, round(args.seconds / max(1e-6, seconds_of(c, args.device, 1)))) for n, c in calls.items()}
@@ -108,6 +110,7 @@ def measure_memory(name: str, mode: str, args: argparse.Namespace) -> int:
     """Return bytes at the peak of one pass in a process of its own, where freed tensors go back at once."""
     command = [sys.executable, "-m", "benchmarks.encoder.speed", "--memory", name, "--mode", mode]
     command += ["--device", args.device, "--batch", str(args.batch), "--width", str(args.width)]
+    command += ["--probes", str(args.probes)]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     return int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
@@ -117,9 +120,9 @@ def peak_bytes(name: str, mode: str, args: argparse.Namespace) -> int:
 
     A pass over two networks before warms up what is taken once.
     """
-    small = make_pass(*make_module(name, 2, args.width, args.device), mode)
+    small = make_pass(*make_module(name, 2, args), mode)
     small()
-    call = make_pass(*make_module(name, args.batch, args.width, args.device), mode)
+    call = make_pass(*make_module(name, args.batch, args), mode)
     if args.device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -151,6 +154,7 @@ def measure_speed(args: argparse.Namespace) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "batch": args.batch,
         "width": args.width,
+        "probes": args.probes,
     }
     for mode in MODES:
         told = time_pairs(names, mode, args)
@@ -178,6 +182,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=16, help="channels of the networks")
+    parser.add_argument("--probes", type=int, default=LEARNED.probes, help="of our encoder")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each repeat")
     parser.add_argument(
@@ -193,7 +198,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(found, indent=1))
         return
-    print(*(f"{key} {found[key]}" for key in ("device", "threads", "batch", "width")))
+    print(*(f"{key} {found[key]}" for key in ("device", "threads", "batch", "width", "probes")))
     for mode in MODES:
         for name, row in found[mode].items():
             print(f"{mode:9} {name:24}" + "".join(f" {key} {value:.2f}" for key, value in row.items()))

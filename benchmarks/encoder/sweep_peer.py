@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from benchmarks.encoder.data import Batch, Group, Networks
 from benchmarks.encoder.parts import Head
 from weightspace.encode.answers import run_networks
-from weightspace.encode.network import SweepNetwork, learned_numbers
+from weightspace.encode.network import SweepConfig, SweepNetwork, learned_numbers
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
@@ -25,11 +25,12 @@ class SweepNet(nn.Module):
         train: Networks; each of their architectures is traced.
         outputs: Not looked at: what comes back is the vector.
         run: Whether networks are run on the probes.
+        sizes: Of the encoder.
     """
 
-    def __init__(self, train: Networks, outputs: int, *, run: bool = False):
+    def __init__(self, train: Networks, outputs: int, *, run: bool = False, sizes: SweepConfig = LEARNED):
         super().__init__()
-        self.encoder = SweepNetwork(LEARNED, generator=Generator().manual_seed(torch.initial_seed()))
+        self.encoder = SweepNetwork(sizes, generator=Generator().manual_seed(torch.initial_seed()))
         self.run, self._known = run, dict[str, tuple[nn.Module, Plan]]()
         for group in train.groups:
             architecture = group.architecture

@@ -83,7 +83,14 @@ def test_a_refusal_is_listed_with_its_reason():
 
 def test_speed_is_paired_and_memory_is_of_its_own_process():
     args = speed.argparse.Namespace(
-        device="cpu", batch=4, width=4, repeats=3, seconds=0.02, against=["probes"], first="statnn-mlp"
+        device="cpu",
+        batch=4,
+        width=4,
+        probes=6,
+        repeats=3,
+        seconds=0.02,
+        against=["probes"],
+        first="statnn-mlp",
     )
     found = speed.time_pairs(["statnn-mlp", "probes"], "training", args)
 

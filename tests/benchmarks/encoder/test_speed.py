@@ -1,5 +1,7 @@
 """What the speed benchmark times is the encoder itself, held to the bars as they are written."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from torch import Generator
@@ -42,5 +44,5 @@ def test_a_row_is_held_to_its_bars():
 
 
 def test_a_subject_is_made_by_its_name():
-    module, batch = make_module("encoder", 2, 8, "cpu")
+    module, batch = make_module("encoder", 2, Namespace(width=8, device="cpu", probes=6))
     assert isinstance(module, SweepNet) and module(batch).shape == (2, 256)
