@@ -2,6 +2,8 @@
 
 from argparse import Namespace
 
+from argparse import Namespace
+
 import pytest
 import torch
 from torch import Generator
