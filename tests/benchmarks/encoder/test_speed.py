@@ -2,8 +2,6 @@
 
 from argparse import Namespace
 
-from argparse import Namespace
-
 import pytest
 import torch
 from torch import Generator
