@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import torch
+from torch import Generator, Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.graph.axes import Axis, Block, Leaf, ParameterGraph, Prod, Span, Stage, Sum, Term
@@ -106,3 +107,12 @@ GRAPHS = {"mlp": mlp(3, 8, 6, 4), "residual cnn": residual_cnn(), "grouped": gro
     "recurrent": recurrent(),
     "attention": attention(),
 }
+
+
+def perceptron(*sizes: int, seed: int = 0) -> dict[str, Tensor]:
+    generator = Generator().manual_seed(seed)
+    tensors = {}
+    for i in range(1, len(sizes)):
+        tensors[f"{i}.weight"] = torch.randn(sizes[i], sizes[i - 1], generator=generator) / sizes[i - 1] ** 0.5
+        tensors[f"{i}.bias"] = torch.randn(sizes[i], generator=generator)
+    return tensors

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Generator
 
-from tests.encode.networks import GRAPHS, weights
-from tests.encode.test_shared import apart, perceptron
+from tests.encode.networks import GRAPHS, perceptron, weights
+from tests.encode.test_shared import apart
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
 from weightspace.encode.network import SweepNetwork

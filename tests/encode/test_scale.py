@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Generator, Tensor
+from torch import Generator
 
+from tests.encode.networks import perceptron
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.encoder import Encoder
 from weightspace.graph.build import build_graph
@@ -29,15 +30,6 @@ before = status("VmRSS")
 latent = encoder.encode(sys.argv[1])
 print(json.dumps([1024 * (status("VmHWM") - before), latent.nonfinite]))
 """
-
-
-def perceptron(*sizes: int, seed: int = 0) -> dict[str, Tensor]:
-    generator = Generator().manual_seed(seed)
-    tensors = {}
-    for i in range(1, len(sizes)):
-        tensors[f"{i}.weight"] = torch.randn(sizes[i], sizes[i - 1], generator=generator) / sizes[i - 1] ** 0.5
-        tensors[f"{i}.bias"] = torch.randn(sizes[i], generator=generator)
-    return tensors
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Generator, Tensor
+from torch import Tensor
 
+from tests.encode.networks import perceptron
 from tests.encode.teams import run_together
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode import many, weights
@@ -21,15 +22,6 @@ from weightspace.errors import DeviceMemoryError
 from weightspace.execute.processes import Team
 from weightspace.latents.table import LatentTable
 from weightspace.nn import message
-
-
-def perceptron(*sizes: int, seed: int = 0) -> dict[str, Tensor]:
-    generator = Generator().manual_seed(seed)
-    tensors = {}
-    for i in range(1, len(sizes)):
-        tensors[f"{i}.weight"] = torch.randn(sizes[i], sizes[i - 1], generator=generator) / sizes[i - 1] ** 0.5
-        tensors[f"{i}.bias"] = torch.randn(sizes[i], generator=generator)
-    return tensors
 
 
 def apart(a: Tensor, b: Tensor) -> float:

@@ -120,9 +120,10 @@ class EncoderObjective(nn.Module):
             weights = _with_damage(parts[0][0].gates, weights, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
         vector = self.encode(parts, weights, run=batch.run, wider=wider).vector
-        wanted = self._measured(parts, weights) if batch.damaged else _told_shuffled(self.recorded(parts), where)
+        answers = self._answers(parts, weights)
+        wanted = self._measured(parts, answers) if batch.damaged else _told_shuffled(self.recorded(parts), where)
         losses = self.property_losses(parts, _drop(vector, config.drop, generator), wanted)
-        if config.behaviour and (told := self._behaviour(parts, weights, vector)):
+        if config.behaviour and (told := self._behaviour(parts, answers, vector)):
             losses["behaviour"] = config.behaviour * torch.stack(told).mean()
         if config.views and batch.paired and not batch.damaged:
             noisy, plan = _with_noise(plain, learned, config.noise, generator), parts[0][0].plan
@@ -144,17 +145,21 @@ class EncoderObjective(nn.Module):
         }
 
     @torch.no_grad()
-    def _measured(self, parts: Sequence[Part], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _answers(self, parts: Sequence[Part], weights: Mapping[str, Tensor]) -> list[Tensor | None]:
+        """What the networks of each part answer to its real inputs; None where there are none."""
+        shown = [(g, own, self.shown(g)) for (g, _), own in zip(parts, _of_parts(weights, parts), strict=True)]
+        return [None if x is None else run_networks(group.module, own, x) for group, own, x in shown]
+
+    def _measured(self, parts: Sequence[Part], answers: Sequence[Tensor | None]) -> dict[str, Tensor]:
         """The accuracy of networks on the real inputs; NaN where there are none, and for every other property."""
         found = []
-        for (group, places), own in zip(parts, _of_parts(weights, parts), strict=True):
-            inputs, labels = self.shown(group), self.labels.get(group.dataset)
-            if inputs is None or labels is None:
+        for (group, places), told in zip(parts, answers, strict=True):
+            labels = self.labels.get(group.dataset)
+            if told is None or labels is None:
                 found.append(torch.full(places.shape, torch.nan, device=places.device))
             else:
-                found.append((run_networks(group.module, own, inputs).argmax(2) == labels).float().mean(1))
-        accuracy = torch.cat(found)
-        unknown = torch.full_like(accuracy, torch.nan)
+                found.append((told.argmax(2) == labels).float().mean(1))
+        unknown = torch.full_like(accuracy := torch.cat(found), torch.nan)
         return {name: accuracy if name == "test_accuracy" else unknown for name in self.predictor.names}
 
     def property_losses(self, parts: Sequence[Part], vector: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -193,17 +198,15 @@ class EncoderObjective(nn.Module):
         inputs = self.inputs.get(group.dataset)
         return inputs if inputs is not None and tuple(inputs.shape[1:]) == group.shape else None
 
-    def _behaviour(self, parts: Sequence[Part], weights: Mapping[str, Tensor], vector: Tensor) -> list[Tensor]:
+    def _behaviour(self, parts: Sequence[Part], answers: Sequence[Tensor | None], vector: Tensor) -> list[Tensor]:
         """Loss of each part whose networks take the inputs that there are."""
         learned = learned_numbers(vector, self.config.sizes.fixed)
         found, vectors = [], learned.split([len(places) for _, places in parts])
-        for (group, _), own, told in zip(parts, _of_parts(weights, parts), vectors, strict=True):
-            if (inputs := self.shown(group)) is None:
+        for (group, _), real, told in zip(parts, answers, vectors, strict=True):
+            if real is None:
                 continue
-            with torch.no_grad():
-                answers = run_networks(group.module, own, inputs)
-                centred = answers - answers.mean(2, keepdim=True)
-                wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+            centred = real - real.mean(2, keepdim=True)
+            wanted = centred / centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
             found.append(F.mse_loss(self.behaviour(told, group.dataset), wanted.flatten(1)))
         return found
 
@@ -275,7 +278,7 @@ def _with_damage(gates: Gates, weights: Mapping[str, Tensor], generator: Generat
     models = len(next(iter(weights.values())))
     share = MOST_DAMAGED * torch.rand(models, 1, generator=generator, device=generator.device)
     kept = torch.rand(models, len(gates.units), generator=generator, device=generator.device) >= share
-    return {**weights, **gates.apply(weights, kept.float())}
+    return gates.apply(weights, kept.float())
 
 
 def _told_shuffled(wanted: Mapping[str, Tensor], shuffled: Tensor) -> dict[str, Tensor]:
