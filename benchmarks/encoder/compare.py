@@ -54,6 +54,7 @@ def describe_fit(population: str, peer: str, seed: int, args: argparse.Namespace
         "target": args.target,
         "classify": args.classify,
         "runs": args.runs,
+        "inputs": bool(args.data_dir),
         "strata": args.strata,
         "torch": torch.__version__,
     }
@@ -97,7 +98,7 @@ def compare_population(population: str, args: argparse.Namespace) -> dict[str, A
             path = fit_path(args.output, settings)
             if (fit := read_fit(path, settings)) is None:
                 if not splits:
-                    wanted = Wanted(args.target, args.classify, args.runs)
+                    wanted = Wanted(args.target, args.classify, args.runs, data_dir=args.data_dir)
                     splits |= {name: each.to(args.device) for name, each in load_splits(population, wanted).items()}
                 fit = fit_peer(peer, splits, settings)
                 save_fit(path, fit)
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--classify", action="store_true", help="the column is a class")
     parser.add_argument("--strata", nargs="+", default=list(STRATA), help="columns of equal hyper-parameters")
     parser.add_argument("--runs", type=int, help="at most so many runs a split")
+    parser.add_argument("--data-dir", help="datasets whose training inputs peers may begin at")
     parser.add_argument("--draws", type=int, default=500, help="bootstrap draws of runs")
     parser.add_argument("--output", type=Path, default=Path("build/encoder_fits"))
     parser.add_argument("--json", action="store_true")

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from weightspace import zoo
+from weightspace.zoo.data import load_dataset
 from weightspace.zoo.families import build_network
 from weightspace.zoo.families.activations import ACTIVATIONS
 from weightspace.zoo.families.signature import Signature
@@ -25,6 +26,7 @@ from weightspace.zoo.layout import Layout
 from weightspace.zoo.store import Population
 
 SPLITS = ("train", "validation", "test")
+INPUTS = 256
 STRATA = ("snapshot", "dataset", "optimizer", "learning_rate", "train_fraction")
 
 
@@ -138,11 +140,13 @@ class Networks:
         frame: A row a network: `run` and the columns to compare within.
         target: What is to be told, a number or a class for each row.
         groups: Weights by architecture.
+        inputs: Some real training inputs of each dataset `(inputs, *shape)`, for peers that begin at them.
     """
 
     frame: pd.DataFrame
     target: Tensor
     groups: tuple[Group, ...]
+    inputs: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -154,7 +158,8 @@ class Networks:
 
     def to(self, device: str) -> Networks:
         """Return the networks on a device."""
-        return replace(self, target=self.target.to(device), groups=tuple(g.to(device) for g in self.groups))
+        groups, inputs = tuple(g.to(device) for g in self.groups), tuple(x.to(device) for x in self.inputs)
+        return replace(self, target=self.target.to(device), groups=groups, inputs=inputs)
 
     def batches(self, size: int, generator: Generator | None = None) -> Iterator[Batch]:
         """Yield all networks in batches of about `size`; shuffled if there is a generator.
@@ -191,12 +196,14 @@ class Wanted:
         classify: Whether the target is a class.
         runs: At most so many runs a split, drawn with `seed`; all if None.
         seed: Of that draw.
+        data_dir: Folder of dataset files; real inputs are left out without.
     """
 
     target: str = "test_accuracy"
     classify: bool = False
     runs: int | None = None
     seed: int = 0
+    data_dir: str | None = None
 
 
 def load_splits(name: str | Path, wanted: Wanted | None = None) -> dict[str, Networks]:
@@ -210,13 +217,15 @@ def load_splits(name: str | Path, wanted: Wanted | None = None) -> dict[str, Net
     frame = population.frame()
     if wanted.target not in frame:
         raise PeerError(f"{population.folder}: no column {wanted.target!r} to tell; it has {list(frame)}.")
-    codes, names = pd.factorize(frame[wanted.target], sort=True) if wanted.classify else (None, None)
+    codes, classes = pd.factorize(frame[wanted.target], sort=True) if wanted.classify else (None, None)
     frame = frame.assign(target=frame[wanted.target] if codes is None else codes)
+    names = sorted(set(frame["dataset"].astype(str))) if wanted.data_dir and "dataset" in frame else []
+    inputs = tuple(load_dataset(name, wanted.data_dir).x[:INPUTS] for name in names)
     found = {}
     for split in SPLITS:
         rows = keep_runs(frame[frame["split"] == split], wanted)
-        found[split] = read_networks(population, rows, wanted.classify)
-        attrs = {"classes": 0 if names is None else len(names), "dropped": len(rows) - len(found[split])}
+        found[split] = replace(read_networks(population, rows, wanted.classify), inputs=inputs)
+        attrs = {"classes": 0 if classes is None else len(classes), "dropped": len(rows) - len(found[split])}
         found[split].frame.attrs.update(attrs)
     return found
 

@@ -15,6 +15,7 @@ from weightspace.encode.network import SweepConfig, SweepNetwork, learned_number
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
+from weightspace.train.start import Asked, start_answers
 
 
 @final
@@ -38,6 +39,15 @@ class SweepNet(nn.Module):
             graph = trace_graph(module, (torch.zeros(2, *architecture.signature.inputs),))
             self._known[architecture.identity] = module, compile_plan(graph)
 
+    def start(self, train: Networks) -> None:
+        """Begin at real inputs and at principal components."""
+        asked = []
+        for group in train.groups:
+            module, _ = self._known[group.architecture.identity]
+            asked.append(Asked(module.to(train.device), group.architecture.signature.inputs, group.weights))
+        generator = Generator().manual_seed(torch.initial_seed())
+        start_answers(self.encoder.to(train.device), train.inputs, [asked], generator)
+
     def forward(self, batch: Batch) -> Tensor:
         """Return vectors `(networks, latent)`."""
         return torch.cat([self._encode(group) for group in batch.groups])
@@ -53,11 +63,17 @@ class SweepNet(nn.Module):
 
 @final
 class SweepRead(nn.Module):
-    """The learned numbers of our vectors, with the head that every peer has for those of weights and of answers."""
+    """The learned numbers of our vectors, with the head that every peer has for those of weights and of answers.
+
+    Probes begin at real training inputs, where the population's dataset is at hand and its networks take such inputs,
+    and what reads the answers at their principal components, as in our trainings.
+    """
 
     def __init__(self, train: Networks, outputs: int, *, run: bool):
         super().__init__()
         self.vectors = SweepNet(train, outputs, run=run)
+        if run:
+            self.vectors.start(train)
         of_weights = LEARNED.latent - LEARNED.fixed - LEARNED.answers
         self.numbers = [of_weights, LEARNED.answers]
         self.heads = nn.ModuleList(Head(n, outputs) for n in self.numbers[: 1 + run])

@@ -4,13 +4,14 @@ import torch
 
 from weightspace.encode.answers import run_networks
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch, _with_damage, stacked
+from weightspace.train.objective import Batch, stacked
+from weightspace.train.views import with_damage
 
 
 def damaged(group, models=6, seed=0):
     parts = [(group, torch.arange(models))]
     plain = stacked(parts)
-    return parts, plain, _with_damage(group.gates, plain, torch.Generator().manual_seed(seed))
+    return parts, plain, with_damage(group.gates, plain, torch.Generator().manual_seed(seed))
 
 
 def test_some_units_lead_nowhere_and_all_other_weights_stay(corpus):

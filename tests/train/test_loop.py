@@ -15,16 +15,22 @@ from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
-from weightspace.train.data import load_corpus
-from weightspace.train.loop import EncoderTraining, draw_shares
-from weightspace.train.objective import Batch, _drop, _told_shuffled, _with_noise, _with_shuffled, contrast, stacked
+from weightspace.train.data import draw_shares, load_corpus
+from weightspace.train.loop import EncoderTraining
+from weightspace.train.objective import Batch, _told_shuffled, contrast, stacked
 from weightspace.train.predict import predict, validation_losses
+from weightspace.train.views import dropped, with_noise, with_shuffled
 from weightspace.zoo.store import Population
 
 
 def final(training: EncoderTraining) -> dict[str, torch.Tensor]:
     training.run()
     return training.objective.state_dict()
+
+
+def read(objective, parts, weights, run=True):
+    """Vectors of networks, run on the probes or not."""
+    return objective.encode(parts, weights, told=objective.ask(parts, weights) if run else None).vector
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(config, corpus):
@@ -101,8 +107,8 @@ def test_vectors_stay_when_hidden_units_are_relabelled(config, corpus, run):
     turned = relabel(Checkpoint({name: t[0] for name, t in weights.items()}), graph, permutations).tensors
     double = group.module.double()
     parts = [(group, torch.arange(1))]
-    before = objective.encode(parts, weights, run=run).vector
-    after = objective.encode(parts, {name: t[None] for name, t in turned.items()}, run=run).vector
+    before = read(objective, parts, weights, run=run)
+    after = read(objective, parts, {name: t[None] for name, t in turned.items()}, run=run)
     double.float()
     assert not all(turned[name].equal(weights[name][0]) for name in turned)
     torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
@@ -176,7 +182,7 @@ def test_losses_of_a_batch_are_named_and_finite(config, corpus):
 
 def test_noise_is_another_share_for_each_network_and_spares_what_is_not_learned():
     weights = {"w": torch.ones(400, 50), "running_var": torch.ones(400, 3), "steps": torch.ones(400, dtype=torch.long)}
-    noisy = _with_noise(weights, ["w"], 0.1, torch.Generator().manual_seed(0))
+    noisy = with_noise(weights, ["w"], 0.1, torch.Generator().manual_seed(0))
     assert noisy["running_var"] is weights["running_var"] and noisy["steps"] is weights["steps"]
     share = (noisy["w"] - 1).std(1)
     assert share.max() < 0.15 and abs(float(share.mean()) - 0.05) < 0.01 and share.std() > 0.02
@@ -184,9 +190,9 @@ def test_noise_is_another_share_for_each_network_and_spares_what_is_not_learned(
 
 def test_dropping_keeps_the_mean():
     vector = torch.ones(200, 100)
-    dropped = _drop(vector, 0.25, torch.Generator().manual_seed(0))
-    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3]) and abs(float(dropped.mean()) - 1) < 0.02
-    assert _drop(vector, 0.0, torch.Generator()) is vector
+    kept = dropped(vector, 0.25, torch.Generator().manual_seed(0))
+    assert kept.unique().tolist() == pytest.approx([0.0, 4 / 3]) and abs(float(kept.mean()) - 1) < 0.02
+    assert dropped(vector, 0.0, torch.Generator()) is vector
 
 
 def test_populations_of_one_architecture_train_together_as_they_do_alone(config, corpus, population, tmp_path):
@@ -198,8 +204,8 @@ def test_populations_of_one_architecture_train_together_as_they_do_alone(config,
 
     objective, groups = training.objective.eval(), training.together[0]
     parts = [(group, torch.arange(3 + i)) for i, group in enumerate(groups)]
-    together = objective.encode(parts, stacked(parts), run=True).vector
-    alone = [objective.encode([part], stacked([part]), run=True).vector for part in parts]
+    together = read(objective, parts, stacked(parts))
+    alone = [read(objective, [part], stacked([part])) for part in parts]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
     losses = objective.property_losses(parts, together, objective.recorded(parts))
     each = [
@@ -217,7 +223,7 @@ def test_fixed_numbers_know_nothing_that_was_learned_but_their_parts(config, cor
     assert training.objective.encoder.likeness.directions.equal(before)
     group = corpus.groups["test"][0]
     parts = [(group, torch.arange(5))]
-    vector = training.objective.eval().encode(parts, stacked(parts), run=True).vector
+    vector = read(training.objective.eval(), parts, stacked(parts))
     sizes = config.sizes
     assert vector.shape == (5, sizes.latent)
     for learned in vector[:, sizes.fixed :].split([sizes.latent - sizes.fixed - sizes.answers, sizes.answers], 1):
@@ -228,7 +234,7 @@ def test_fixed_numbers_know_nothing_that_was_learned_but_their_parts(config, cor
 def test_running_a_network_adds_its_answers_and_changes_nothing_else(config, corpus):
     objective = EncoderTraining(config, corpus).objective.eval()
     parts = [(corpus.groups["test"][0], torch.arange(5))]
-    run, unrun = (objective.encode(parts, stacked(parts), run=run).vector for run in (True, False))
+    run, unrun = (read(objective, parts, stacked(parts), run=run) for run in (True, False))
     assert run[:, : -config.sizes.answers].equal(unrun[:, : -config.sizes.answers])
     assert (run != 0).all() and not unrun[:, -config.sizes.answers :].any()
 
@@ -238,14 +244,14 @@ def test_shuffled_networks_keep_their_numbers_and_lose_their_properties(config, 
     parts, generator = [(group, torch.arange(6))], torch.Generator().manual_seed(0)
     plain, where = stacked(parts), torch.tensor([True, False] * 3)
     names = [name for name, _ in group.module.named_parameters()]
-    found = _with_shuffled(plain, names, where, generator)
+    found = with_shuffled(plain, names, where, generator)
     for name in names:
         assert found[name].flatten(1).sort(1).values.equal(plain[name].flatten(1).sort(1).values)
         assert found[name][~where].equal(plain[name][~where])
     assert not found[names[0]][where].equal(plain[names[0]][where])
 
     objective = EncoderTraining(config, corpus).objective.eval()
-    vector = objective.encode(parts, found, run=True).vector.detach()
+    vector = read(objective, parts, found).detach()
     told = objective.property_losses(parts, vector, _told_shuffled(objective.recorded(parts), where))
     kept = [(group, torch.tensor([1, 3, 5]))]
     alone = objective.property_losses(kept, vector[~where], objective.recorded(kept))

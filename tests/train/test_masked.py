@@ -21,7 +21,7 @@ def test_the_blanked_block_is_asked_for_and_learned(config, corpus):
     objective, group = EncoderTraining(config, corpus).objective, corpus.groups["train"][0]
     parts = [(group, torch.arange(len(group)))]
     weights, number = stacked(parts), 0
-    seen = objective.encode(parts, blanked(weights, group.plan.edges[number].tensor), run=False)
+    seen = objective.encode(parts, blanked(weights, group.plan.edges[number].tensor))
     head = MaskedHead(config.sizes, generator=Generator().manual_seed(0))
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     losses = []

@@ -51,6 +51,8 @@ class TrainConfig:
         damaged: Share of groups whose networks lack some hidden units; of those nothing is learned but how they answer,
             and how many of the inputs right.
         noise: Of each weight, at most this share of its tensor's root mean square; drawn for each network and view.
+        moved: How far inputs that are places, as of implicit networks, are moved all alike: deviation of each number of
+            the map.
         drop: Share of the vector's numbers that the read-outs of properties do without.
         behaviour: Weight of the loss of predicting the networks' answers to real inputs.
         views: Weight of the losses of telling two views of one network from other networks, and of predicting the
@@ -74,6 +76,7 @@ class TrainConfig:
     shuffled: float = 0.1
     damaged: float = 0.2
     noise: float = 0.1
+    moved: float = 0.04
     drop: float = 0.2
     behaviour: float = 1.0
     views: float = 0.2

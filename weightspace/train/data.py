@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -139,6 +140,20 @@ def load_corpus(
     shown = {name: found for name, found in shown.items() if found[0].is_floating_point()}
     labels = {name: found[1] for name, found in shown.items() if len(found) > 1}
     return Corpus(groups, classes, {name: found[0] for name, found in shown.items()}, labels)
+
+
+def draw_shares(together: Sequence[Sequence[Group]]) -> list[float]:
+    """Return how often groups are drawn, in proportion.
+
+    A population counts as the square root of its size, however many architectures share it.
+
+    Args:
+        together: Groups that are drawn together.
+    """
+    sizes: dict[str, int] = {}
+    for group in chain.from_iterable(together):
+        sizes[group.population] = sizes.get(group.population, 0) + len(group)
+    return [sum(len(group) / sizes[group.population] ** 0.5 for group in groups) for groups in together]
 
 
 def _inputs(dataset: str, count: int, data_dir: str | None) -> list[Tensor]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from torch import Generator, Tensor
 
 from weightspace.checkpoint.whole import replacing
 from weightspace.train.config import TrainConfig
-from weightspace.train.data import Corpus, Group
+from weightspace.train.data import Corpus, Group, draw_shares
+from weightspace.train.heads import settle_heads
 from weightspace.train.objective import Batch, EncoderObjective
 from weightspace.train.predict import validation_losses
-from weightspace.train.start import start_answers
+from weightspace.train.start import Asked, start_answers
 from weightspace.zoo.seeds import mix_seed
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -84,10 +84,18 @@ class EncoderTraining:
                 with replacing(state) as draft:
                     torch.save(self.state, draft)
         self.objective.load_state_dict(self.best)
+        if self.rank == 0:
+            generator = Generator(self.device).manual_seed(mix_seed(self.config.seed, "heads"))
+            settle_heads(self.objective, self.corpus.groups, generator)
 
     def _start(self) -> None:
         """Begin at real inputs and principal components, in all processes alike."""
-        start_answers(self.objective, self.corpus)
+        asked: dict[str, list[Asked]] = {}
+        for group in self.corpus.groups["train"]:
+            if group.shape is not None:
+                asked.setdefault(group.population, []).append(Asked(group.module, group.shape, group.weights))
+        generator = Generator().manual_seed(mix_seed(self.config.seed, "start"))
+        start_answers(self.objective.encoder, list(self.corpus.inputs.values()), asked.values(), generator)
         for tensor in self.objective.state_dict().values() if self.world > 1 else ():
             dist.broadcast(tensor, 0)
 
@@ -181,20 +189,6 @@ class EncoderTraining:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.least = state["best"], state["least"]
-
-
-def draw_shares(together: Sequence[Sequence[Group]]) -> list[float]:
-    """Return how often groups are drawn, in proportion.
-
-    A population counts as the square root of its size, however many architectures share it.
-
-    Args:
-        together: Groups that are drawn together.
-    """
-    sizes: dict[str, int] = {}
-    for group in chain.from_iterable(together):
-        sizes[group.population] = sizes.get(group.population, 0) + len(group)
-    return [sum(len(group) / sizes[group.population] ** 0.5 for group in groups) for groups in together]
 
 
 def schedule(step: int, config: TrainConfig) -> float:

@@ -14,17 +14,14 @@ from weightspace.encode.answers import run_networks
 from weightspace.encode.network import Encoding, SweepNetwork, learned_numbers
 from weightspace.encode.predictor import Predictor
 from weightspace.encode.properties import PROPERTIES, WIRINGS
-from weightspace.graph.symmetry.gates import Gates
 from weightspace.train.behaviour import BehaviourHead
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
 from weightspace.train.masked import MaskedHead, blanked
+from weightspace.train.views import dropped, moved, with_damage, with_noise, with_shuffled
 
 TEMPERATURE = 0.1
 SHUFFLED = float(WIRINGS.index("shuffled"))
-MOST_DAMAGED = 0.3
-"""Share of hidden units that a damaged network lacks at most."""
-
 
 Part = tuple[Group, Tensor]
 """Some networks of a group: which."""
@@ -47,6 +44,23 @@ class Batch:
     paired: bool
     factor: int = 1
     damaged: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Networks as they are learned from.
+
+    Args:
+        plain: Their weights without noise, `(models, *shape)` by tensor.
+        vector: `(models, latent)`.
+        answers: To the real inputs of each part; None where there are none.
+        wanted: What is true of them, `(models,)` by property; NaN where it is not known.
+    """
+
+    plain: Mapping[str, Tensor]
+    vector: Tensor
+    answers: Sequence[Tensor | None]
+    wanted: Mapping[str, Tensor]
 
 
 class EncoderObjective(nn.Module):
@@ -81,7 +95,7 @@ class EncoderObjective(nn.Module):
         parts: Sequence[Part],
         weights: Mapping[str, Tensor],
         *,
-        run: bool,
+        told: Tensor | None = None,
         wider: tuple[int, Generator] | None = None,
     ) -> Encoding:
         """Return what is said of networks of one plan.
@@ -89,48 +103,64 @@ class EncoderObjective(nn.Module):
         Args:
             parts: The groups that they are of.
             weights: Theirs, one part after the other.
-            run: Whether they are run on the probes.
+            told: What they answer to the probes, see `ask`; None for networks that are not run.
             wider: A factor by which they are widened first, and what draws the shares of the copies.
         """
-        group, answers = parts[0][0], None
-        plan = group.plan
-        if run and self.config.sizes.probes and group.shape is not None:
-            told = [
-                run_networks(each.module, own, self.encoder.probes(shape))
-                for (each, _), own in zip(parts, _of_parts(weights, parts), strict=True)
-                if (shape := each.shape) is not None
-            ]
-            answers = torch.cat(told)
+        plan = parts[0][0].plan
         if wider is not None:  # they answer what they answered
-            plan, widening = group.wider[wider[0]]
+            plan, widening = parts[0][0].wider[wider[0]]
             weights = widening(weights, wider[1])
-        found = self.encoder(plan, weights, answers)
+        found = self.encoder(plan, weights, told)
         assert isinstance(found, Encoding)
         return found
 
+    def ask(
+        self, parts: Sequence[Part], weights: Mapping[str, Tensor], generator: Generator | None = None
+    ) -> Tensor | None:
+        """Return what networks answer to the probes; None where probes do not fit.
+
+        Args:
+            parts: The groups that they are of.
+            weights: Theirs, one part after the other.
+            generator: Moves probes that are places, for training; None leaves them.
+        """
+        if not self.config.sizes.probes or parts[0][0].shape is None:
+            return None
+        told = []
+        for (group, _), own in zip(parts, _of_parts(weights, parts), strict=True):
+            assert group.shape is not None
+            probes = self.encoder.probes(group.shape)
+            probes = probes if generator is None else moved(probes, self.config.moved, generator)
+            told.append(run_networks(group.module, own, probes))
+        return torch.cat(told)
+
+    def see(self, batch: Batch, generator: Generator) -> Seen:
+        """Return networks as they are learned from: some shuffled or damaged, their weights with noise."""
+        config, parts = self.config, batch.parts
+        plain, learned = stacked(parts), _learned(parts)
+        where = torch.rand(len(plain[learned[0]]), generator=generator, device=generator.device) < config.shuffled
+        plain = with_shuffled(plain, learned, where, generator)
+        if batch.damaged:
+            plain = with_damage(parts[0][0].gates, plain, generator)
+        told = self.ask(parts, plain, generator) if batch.run else None  # with noise they would answer otherwise
+        noisy = with_noise(plain, learned, config.noise, generator)
+        wider = None if batch.factor == 1 else (batch.factor, generator)
+        vector, answers = self.encode(parts, noisy, told=told, wider=wider).vector, self._answers(parts, plain)
+        wanted = self._measured(parts, answers) if batch.damaged else _told_shuffled(self.recorded(parts), where)
+        return Seen(plain, vector, answers, wanted)
+
     def forward(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """Return the losses of a batch by name, weighted."""
-        config, parts = self.config, batch.parts
-        plain = stacked(parts)
-        learned = [name for name, _ in parts[0][0].module.named_parameters()]  # noise could make a variance negative
-        where = torch.rand(len(plain[learned[0]]), generator=generator, device=generator.device) < config.shuffled
-        plain = _with_shuffled(plain, learned, where, generator)
-        weights = _with_noise(plain, learned, config.noise, generator)
-        if batch.damaged:
-            weights = _with_damage(parts[0][0].gates, weights, generator)
-        wider = None if batch.factor == 1 else (batch.factor, generator)
-        vector = self.encode(parts, weights, run=batch.run, wider=wider).vector
-        answers = self._answers(parts, weights)
-        wanted = self._measured(parts, answers) if batch.damaged else _told_shuffled(self.recorded(parts), where)
-        losses = self.property_losses(parts, _drop(vector, config.drop, generator), wanted)
-        if config.behaviour and (told := self._behaviour(parts, answers, vector)):
+        config, parts, seen = self.config, batch.parts, self.see(batch, generator)
+        losses = self.property_losses(parts, dropped(seen.vector, config.drop, generator), seen.wanted)
+        if config.behaviour and (told := self._behaviour(parts, seen.answers, seen.vector)):
             losses["behaviour"] = config.behaviour * torch.stack(told).mean()
         if config.views and batch.paired and not batch.damaged:
-            noisy, plan = _with_noise(plain, learned, config.noise, generator), parts[0][0].plan
+            plan, noisy = parts[0][0].plan, with_noise(seen.plain, _learned(parts), config.noise, generator)
             number = int(torch.randint(len(plan.edges), (), generator=generator, device=generator.device))
-            other = self.encode(parts, blanked(noisy, plan.edges[number].tensor), run=False)
-            losses["views"] = config.views * contrast(*(self._of_weights(x) for x in (vector, other.vector)))
-            losses["masked"] = config.views * self.masked(other, plan, number, plain)
+            other = self.encode(parts, blanked(noisy, plan.edges[number].tensor))
+            losses["views"] = config.views * contrast(*(self._of_weights(x) for x in (seen.vector, other.vector)))
+            losses["masked"] = config.views * self.masked(other, plan, number, seen.plain)
         return losses
 
     def _of_weights(self, vector: Tensor) -> Tensor:
@@ -248,50 +278,14 @@ def _mean_known(each: Float[Tensor, " models"], wanted: Tensor) -> Tensor:
     return (each * known).sum() / known.sum().clamp_min(1)
 
 
-def _with_noise(
-    weights: Mapping[str, Tensor], names: Sequence[str], most: float, generator: Generator
-) -> dict[str, Tensor]:
-    """Weights with noise: up to `most` of each tensor's root mean square, another share for each network."""
-    found, device = dict(weights), generator.device
-    share = most * torch.rand(len(weights[names[0]]), generator=generator, device=device)
-    for name in names:
-        tensor = weights[name]
-        size = (share * tensor.square().flatten(1).mean(1).sqrt()).view(-1, *[1] * (tensor.ndim - 1))
-        found[name] = tensor + size * torch.randn(tensor.shape, generator=generator, device=device)
-    return found
-
-
-def _with_shuffled(
-    weights: Mapping[str, Tensor], names: Sequence[str], where: Tensor, generator: Generator
-) -> dict[str, Tensor]:
-    """Weights with the entries of each tensor in random order in some of the networks."""
-    found = dict(weights)
-    for name in names:
-        flat = weights[name].flatten(1)
-        order = torch.rand(flat.shape, generator=generator, device=generator.device).argsort(1)
-        found[name] = torch.where(where[:, None], flat.gather(1, order), flat).view_as(weights[name])
-    return found
-
-
-def _with_damage(gates: Gates, weights: Mapping[str, Tensor], generator: Generator) -> dict[str, Tensor]:
-    """Weights without some hidden units, another share of them for each network."""
-    models = len(next(iter(weights.values())))
-    share = MOST_DAMAGED * torch.rand(models, 1, generator=generator, device=generator.device)
-    kept = torch.rand(models, len(gates.units), generator=generator, device=generator.device) >= share
-    return gates.apply(weights, kept.float())
-
-
 def _told_shuffled(wanted: Mapping[str, Tensor], shuffled: Tensor) -> dict[str, Tensor]:
     """What is true of networks some of which had their entries shuffled: that they are, and nothing else is known."""
     return {name: truth.where(~shuffled, SHUFFLED if name == "wiring" else torch.nan) for name, truth in wanted.items()}
 
 
-def _drop(vector: Tensor, share: float, generator: Generator) -> Tensor:
-    """Vectors with a share of their numbers set to 0 and the rest enlarged, so that no read-out leans on a few."""
-    if not share:
-        return vector
-    kept = torch.rand(vector.shape, generator=generator, device=vector.device) >= share
-    return vector * kept / (1 - share)
+def _learned(parts: Sequence[Part]) -> list[str]:
+    """Tensors that are learned; noise could make a variance negative."""
+    return [name for name, _ in parts[0][0].module.named_parameters()]
 
 
 def _outputs(group: Group, inputs: Tensor) -> int:

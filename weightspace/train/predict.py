@@ -28,8 +28,13 @@ def read_vectors(objective: EncoderObjective, group: Group, *, run: bool) -> Ten
         run: Whether the networks are run on the probes.
     """
     objective.eval()
-    parts = [(group, _places(group, start, TOGETHER)) for start in range(0, len(group), TOGETHER)]
-    return torch.cat([objective.encode([part], stacked([part]), run=run).vector for part in parts])
+    found = []
+    for start in range(0, len(group), TOGETHER):
+        parts = [(group, _places(group, start, TOGETHER))]
+        weights = stacked(parts)
+        told = objective.ask(parts, weights) if run else None
+        found.append(objective.encode(parts, weights, told=told).vector)
+    return torch.cat(found)
 
 
 @torch.no_grad()
@@ -52,8 +57,9 @@ def validation_losses(objective: EncoderObjective, groups: Sequence[Group], popu
     found = torch.zeros(2, len(populations), device=objective.predictor.margins.device)
     for group in groups:
         parts = [(group, _places(group, 0, MOST))]
-        for run in (True, False):
-            vector = objective.encode(parts, stacked(parts), run=run).vector
+        weights = stacked(parts)
+        for told in (objective.ask(parts, weights), None):
+            vector = objective.encode(parts, weights, told=told).vector
             losses = objective.property_losses(parts, vector, objective.recorded(parts))
             for name in [name for name in MAIN if name in losses][:1]:
                 found[:, populations.index(group.population)] += torch.stack([losses[name], found.new_ones(())])

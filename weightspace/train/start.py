@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import run_networks
+from weightspace.encode.network import SweepNetwork
 from weightspace.nn.probes import codes
-from weightspace.train.data import Corpus, Group
-from weightspace.train.objective import EncoderObjective, stacked
-from weightspace.zoo.seeds import mix_seed
 
 NETWORKS, TOGETHER = 1024, 128
 """Networks of each population whose answers are looked at, and how many of them at once."""
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Networks of one architecture whose answers are looked at.
+
+    Args:
+        module: Runs them.
+        shape: Of one input.
+        weights: `(models, *shape)` by tensor.
+    """
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    weights: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.weights.values())))
+
+
 @torch.no_grad()
-def start_answers(objective: EncoderObjective, corpus: Corpus) -> None:
+def start_answers(
+    network: SweepNetwork, inputs: Sequence[Tensor], populations: Iterable[Sequence[Asked]], generator: Generator
+) -> None:
     """Set the probes to real inputs, then the matrices on the answers to principal components over all populations.
 
     Args:
-        objective: A fresh one; nothing happens if its encoder has no probes.
-        corpus: What is trained on, with real inputs.
+        network: A fresh one; nothing happens if it has no probes.
+        inputs: Real ones of each dataset, `(inputs, *shape)`.
+        populations: Networks of each, all learned from.
+        generator: Picks inputs and networks.
     """
-    encoder = objective.encoder
-    if not objective.config.sizes.probes:
+    if not network.config.probes:
         return
-    generator = Generator().manual_seed(mix_seed(objective.config.seed, "start"))
-    encoder.probes.start(list(corpus.inputs.values()), generator)
-    groups: dict[str, list[Group]] = {}
-    for group in corpus.groups["train"]:
-        groups.setdefault(group.population, []).append(group)
-    for answers, rank in ((encoder.images, 3), (encoder.rows, 1)):
-        told = [part for each in groups.values() for part in _codes_of(objective, each, rank, generator)]
+    network.probes.start(inputs, generator)
+    asked = list(populations)
+    for answers, rank in ((network.images, 3), (network.rows, 1)):
+        told = [part for each in asked for part in _codes_of(network, each, rank, generator)]
         if told:
             answers.start(torch.cat(told), generator)
 
 
-def _codes_of(objective: EncoderObjective, groups: list[Group], rank: int, generator: Generator) -> list[Tensor]:
-    """Codes of some networks of one population whose inputs are of a rank, each group in proportion."""
-    fitting = [(group, group.shape) for group in groups if group.shape is not None and len(group.shape) == rank]
-    share = NETWORKS / max(NETWORKS, sum(len(group) for group, _ in fitting))
+def _codes_of(network: SweepNetwork, asked: Sequence[Asked], rank: int, generator: Generator) -> list[Tensor]:
+    """Codes of some networks of one population whose inputs are of a rank, each architecture in proportion."""
+    fitting = [each for each in asked if len(each.shape) == rank]
+    share = NETWORKS / max(NETWORKS, sum(map(len, fitting)))
     found = []
-    for group, shape in fitting:
-        probes = objective.encoder.probes(shape)
-        for places in torch.randperm(len(group), generator=generator)[: round(share * len(group)) or 1].split(TOGETHER):
-            weights = stacked([(group, places.to(probes.device))])
-            found.append(codes(run_networks(group.module, weights, probes).nan_to_num(posinf=0.0, neginf=0.0)))
+    for each in fitting:
+        probes = network.probes(each.shape)
+        for places in torch.randperm(len(each), generator=generator)[: round(share * len(each)) or 1].split(TOGETHER):
+            here = places.to(probes.device)
+            weights = {n: t[here].float() if t.is_floating_point() else t[here] for n, t in each.weights.items()}
+            found.append(codes(run_networks(each.module, weights, probes).nan_to_num(posinf=0.0, neginf=0.0)))
     return found
