@@ -5,7 +5,7 @@ from torch import Generator
 
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.masked import MaskedHead, blanked
-from weightspace.train.objective import stacked
+from weightspace.train.objective import Batch, stacked
 
 
 def test_a_blanked_block_is_zero_and_all_others_stay(corpus):
@@ -34,3 +34,12 @@ def test_the_blanked_block_is_asked_for_and_learned(config, corpus):
     assert losses[-1] < losses[0] / 3
     nothing = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
     assert head(seen, group.plan, number, nothing).detach() == 0
+
+
+def test_whatever_block_is_lacking_slopes_are_finite(config, corpus):
+    objective, group = EncoderTraining(config, corpus).objective, corpus.groups["train"][0]
+    for seed in range(2 * len(group.plan.edges)):  # blanked last layers leave networks silent
+        objective.zero_grad()
+        batch = Batch([(group, torch.arange(4))], False, True)
+        torch.stack(list(objective(batch, Generator().manual_seed(seed)).values())).sum().backward()
+        assert all(p.grad.isfinite().all() for p in objective.parameters() if p.grad is not None)

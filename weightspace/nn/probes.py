@@ -178,6 +178,7 @@ def _read(answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "mod
     """Shape and size of the answers, one after the other."""
     several = answers.shape[2] > 1
     centred = answers - answers.mean(2, keepdim=True) if several else answers
-    shape = centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + LEAST)
+    norm = torch.linalg.vector_norm(centred, dim=(1, 2), keepdim=True)  # of silent networks too it has a slope
+    shape = centred / (norm / (answers.shape[1] * answers.shape[2]) ** 0.5 + LEAST)
     size = answers.log_softmax(2).clamp_min(UNLIKELY) / 2 if several else answers.asinh()
     return torch.cat([shape, size], 1)

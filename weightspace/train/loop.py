@@ -139,8 +139,9 @@ class EncoderTraining:
             for name, loss in losses.items():
                 found.setdefault(name, []).append(loss.detach())
         self._share_gradients()
-        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP)
-        self.optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP)
+        if norm.isfinite():  # one network that overflows must not end a training
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
         self.step += 1
         if self.step % 50 and self.step != self.config.steps:
