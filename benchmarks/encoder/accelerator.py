@@ -8,7 +8,7 @@
 bandwidth of a copy within the device, then the same products of weights with states, back to back; with probes, also
 the operations of running the networks at the rate of one large product.
 
-**large**: a Llama-like bf16 checkpoint in host memory, as it was allocated (`pageable`) and copied to page-locked memory
+**large**: a Llama-like bf16 checkpoint in host memory, as allocated (`pageable`) and copied to page-locked memory
 (`pinned`). After a warm-up on a small one, the time to plan it is added to that of the first encoding. Floor: copying
 the bytes to the device once, then the same products, back to back.
 
