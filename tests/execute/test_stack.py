@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from weightspace.errors import ArchitectureError
+from weightspace.execute.module import from_module, to_module
 from weightspace.execute.stack import run_stacked, stack_tensors, unstack_tensors
 
 
@@ -27,6 +28,9 @@ def test_a_stack_answers_as_each_network_does():
     own = torch.stack([X, 2 * X, -X])
     answers = torch.stack([net(x) for net, x in zip(nets, own, strict=True)])
     torch.testing.assert_close(run_stacked(nets[0], stacked, own, own=True), answers)
+    program = to_module(from_module(nets[0], (X,)))  # asks its inputs for their size
+    assert "sym_size" in str(program._program)
+    torch.testing.assert_close(run_stacked(program, stacked, own, own=True), answers)
 
 
 def test_one_network_is_a_stack_of_one():

@@ -14,7 +14,7 @@ from weightspace.checkpoint.load import load_checkpoint
 from weightspace.errors import ArchitectureError
 from weightspace.graph.trace.capture import capture_program
 from weightspace.graph.trace.literals import Literals, Ref, unpack
-from weightspace.graph.trace.program import SIZES, Node, Program, Slot, operator_of
+from weightspace.graph.trace.program import Node, Program, Slot, operator_of
 
 
 def from_module(module: nn.Module, args: tuple[Any, ...]) -> Checkpoint:
@@ -158,11 +158,17 @@ def _find(module: nn.Module, name: str) -> Tensor:
     return found
 
 
+_INSTEAD = {"aten.view.default": torch.ops.aten.reshape.default, "aten.sym_size.int": torch.Tensor.size}
+"""What is run in the place of operations: a view becomes a reshape, since another precision or device may lay its input
+out otherwise, and a size is asked of the tensor, since `vmap` knows no rule for it where inputs are batched."""
+
+
 def _run(node: Node, values: Mapping[Ref, Any], dtypes: Mapping[torch.dtype, torch.dtype], device: torch.device) -> Any:
-    """Result of one operation. A view is a reshape: another precision or device may lay its input out otherwise."""
-    operator: Any = torch.ops.aten.reshape.default if node.op == "aten.view.default" else operator_of(node.op)
+    """Result of one operation."""
+    operator: Any = _INSTEAD.get(node.op) or operator_of(node.op)
     kwargs = {name: _filled(item, values, dtypes) for name, item in node.kwargs.items()}
-    if node.op not in SIZES and any(a.name == "device" for a in operator._schema.arguments):
+    schema = getattr(operator, "_schema", None)
+    if schema is not None and any(a.name == "device" for a in schema.arguments):
         kwargs["device"] = device
     try:
         return operator(*(_filled(item, values, dtypes) for item in node.args), **kwargs)
