@@ -3,14 +3,15 @@
     version and scheme | check of the layout | check of what follows | length of the rest | rest | stream of the scheme
 
 Names, shapes and order come from the graph and are not in the bytes. Integers, counters and tensors that the graph does
-not hold are kept as they are, in the rest.
+not hold are kept as they are, in the rest. Where a bit beside the scheme says that weights were foretold (see
+`codec.prediction`), length and bytes of what foretells them come before the stream.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.decode.codec.layout import Layout
+from weightspace.decode.codec.prediction import Predictor, read_prediction
 from weightspace.decode.codec.rest import FLOATS, pack_rest, unpack_rest
 from weightspace.decode.codec.schemes import SCHEMES
 from weightspace.decode.codec.schemes.scheme import Scheme
-from weightspace.decode.codec.source import Behaviour, Source
+from weightspace.decode.codec.source import Behaviour, Source, added
+from weightspace.decode.decoder import Decoder
 from weightspace.errors import CodecError
 from weightspace.execute.module import to_module
 from weightspace.graph.axes import ParameterGraph
@@ -29,6 +32,9 @@ from weightspace.graph.build import build_graph
 
 VERSION, HEAD = 1, 7
 """Of the format, and bytes before what is checked."""
+
+FORETOLD = 8
+"""Bit of the first byte, beside version and scheme, that is set where weights were foretold."""
 
 LEAST, MOST = 0.25, 16.0
 """Bits a weight that may be asked for."""
@@ -47,12 +53,15 @@ class Compression:
         inputs: Unlabelled inputs that networks are run on, `(inputs, ...)`; none are needed for weights alone. On
             their device the networks are run.
         seed: Of what is drawn at random.
+        predictor: Foretells weights from the latent of their network. What is left of them is compressed too, and the
+            bytes that lose less are taken; where these are of what is left, the decoder is needed to read them.
     """
 
     bits: float | int
     scheme: str | None = None
     inputs: Tensor | None = None
     seed: int = 0
+    predictor: Predictor | None = None
 
     def __post_init__(self) -> None:
         if not LEAST <= self.bits <= MOST:
@@ -75,6 +84,7 @@ def encode_weights(checkpoint: Checkpoint, compression: Compression) -> bytes:
     Raises:
         CodecError: A weight is not finite, there are none, the rate cannot be reached, or the network cannot be run
             on the inputs.
+        DecoderError: The decoder of the predictor makes no such networks.
     """
     return encode_many([checkpoint], compression)[0]
 
@@ -90,17 +100,50 @@ def encode_many(checkpoints: Sequence[Checkpoint], compression: Compression) -> 
         raise CodecError("the networks differ in architecture. Encode one architecture at a time.")
     behaviour = _behaviour(checkpoints[0], compression)
     sources = [part.source(compression, behaviour) for part in parts]
-    tried = {name: SCHEMES[name].encode(sources) for name in compression.schemes}
-    found = []
-    for i, (part, source) in enumerate(zip(parts, sources, strict=True)):
-        streams = {name: streams[i] for name, streams in tried.items()}
-        best = min(streams, key=lambda name: _loss(source, name, streams)) if len(streams) > 1 else next(iter(streams))
-        found.append(part.joined(list(SCHEMES).index(best), streams[best]))
-    return found
+    plain = _encode(sources, compression.schemes)
+    if compression.predictor is None:
+        return [part.joined(coded) for part, coded in zip(parts, plain, strict=True)]
+    triples = zip(parts, sources, plain, strict=True)
+    return [_foretold(part, source, coded, compression) for part, source, coded in triples]
 
 
-def _loss(source: Source, name: str, streams: dict[str, bytes]) -> float:
-    return source.loss(SCHEMES[name].decode(streams[name], source.layout))
+@dataclass(frozen=True, eq=False)
+class _Coded:
+    """A stream, its scheme, and what foretells the weights that it leaves out; nothing where it leaves none out."""
+
+    scheme: str
+    stream: bytes
+    foretelling: bytes = b""
+
+    def loss(self, source: Source) -> float:
+        return source.loss(SCHEMES[self.scheme].decode(self.stream, source.layout))
+
+
+def _encode(sources: Sequence[Source], schemes: Sequence[str]) -> list[_Coded]:
+    """The best stream of each network."""
+    tried = [[_Coded(name, stream) for stream in SCHEMES[name].encode(sources)] for name in schemes]
+    if len(tried) == 1:
+        return tried[0]
+    return [_best(source, coded) for source, coded in zip(sources, zip(*tried, strict=True), strict=True)]
+
+
+def _best(source: Source, coded: Sequence[_Coded]) -> _Coded:
+    return min(coded, key=lambda one: one.loss(source))
+
+
+def _foretold(part: _Parts, source: Source, plain: _Coded, compression: Compression) -> bytes:
+    """The bytes of one network: plain, or of what a prediction leaves of it where that loses less."""
+    assert compression.predictor is not None
+    prediction = compression.predictor.predict(part.checkpoint, part.graph, part.layout)
+    side = part.joined(_Coded(plain.scheme, b"", prediction.data))
+    budget = int(compression.bits * part.layout.weights) - 8 * len(side)
+    rest = replace(source, foretold=prediction.matrices, budget=budget)
+    try:
+        (coded,) = _encode([rest], compression.schemes)
+    except CodecError:  # too few bits are left
+        return part.joined(plain)
+    better = coded.loss(rest) < plain.loss(source)
+    return part.joined(replace(coded, foretelling=prediction.data) if better else plain)
 
 
 def _behaviour(checkpoint: Checkpoint, compression: Compression) -> Behaviour | None:
@@ -114,8 +157,8 @@ class _Parts:
     """What of a checkpoint is compressed and what is kept."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        whole = Layout.of(build_graph(checkpoint))
-        self.checkpoint = checkpoint
+        self.checkpoint, self.graph = checkpoint, build_graph(checkpoint)
+        whole = Layout.of(self.graph)
         tensors = checkpoint.tensors
         places = tuple(p for p in whole.places if tensors[p.name].dtype in FLOATS)
         self.layout, self.whole = Layout(places), whole
@@ -135,22 +178,26 @@ class _Parts:
     def source(self, compression: Compression, behaviour: Behaviour | None) -> Source:
         """Return what schemes are given: the budget less the bytes around the stream."""
         plain = {name: t.float() if t.dtype in FLOATS else t for name, t in self.checkpoint.tensors.items()}
-        budget = int(compression.bits * self.layout.weights) - 8 * len(self.joined(0, b""))
+        budget = int(compression.bits * self.layout.weights) - 8 * len(self.joined(_Coded("rounding", b"")))
         return Source(self.layout, plain, budget, behaviour, compression.seed)
 
-    def joined(self, scheme: int, stream: bytes) -> bytes:
+    def joined(self, coded: _Coded) -> bytes:
         """Return all bytes."""
-        body = _varint(len(self.rest)) + self.rest + stream
-        return _head(scheme, self.whole) + zlib.crc32(body).to_bytes(4, "little") + body
+        told = coded.foretelling
+        body = _varint(len(self.rest)) + self.rest + (_varint(len(told)) + told if told else b"") + coded.stream
+        kind = VERSION << 4 | (FORETOLD if told else 0) | list(SCHEMES).index(coded.scheme)
+        head = bytes([kind]) + self.whole.fingerprint.to_bytes(2, "little")
+        return head + zlib.crc32(body).to_bytes(4, "little") + body
 
 
 def scheme_of(data: bytes) -> str:
     """Return the name of the scheme that weights were compressed by."""
-    return list(SCHEMES)[data[0] & 15]
+    return list(SCHEMES)[data[0] & 7]
 
 
-def _head(scheme: int, layout: Layout) -> bytes:
-    return bytes([VERSION << 4 | scheme]) + layout.fingerprint.to_bytes(2, "little")
+def is_foretold(data: bytes) -> bool:
+    """Return whether a decoder is needed to read weights."""
+    return bool(data and data[0] & FORETOLD)
 
 
 def _varint(number: int) -> bytes:
@@ -159,33 +206,37 @@ def _varint(number: int) -> bytes:
     return bytes([low | 128]) + _varint(high) if high else bytes([low])
 
 
-def decode_weights(data: bytes, graph: ParameterGraph) -> dict[str, Tensor]:
+def decode_weights(data: bytes, graph: ParameterGraph, decoder: Decoder | None = None) -> dict[str, Tensor]:
     """Return the weights that `encode_weights` wrote, by tensor name, in their dtypes and shapes.
 
     Args:
         data: All bytes; nothing in them is run, and sizes come from the graph.
         graph: Of the architecture, as `build_graph` has it for the checkpoint that was encoded.
+        decoder: That of the predictor by which the weights were foretold; not needed where they were not.
 
     Raises:
-        CodecError: The bytes are damaged, of another version, or of another architecture.
+        CodecError: The bytes are damaged, of another version, of another architecture, or need another decoder.
     """
-    return decode_layout(data, Layout.of(graph))
+    return decode_layout(data, Layout.of(graph), graph, decoder)
 
 
-def decode_layout(data: bytes, layout: Layout) -> dict[str, Tensor]:
-    """Return the weights of a layout, as `decode_weights` does.
+def decode_layout(
+    data: bytes, layout: Layout, graph: ParameterGraph | None = None, decoder: Decoder | None = None
+) -> dict[str, Tensor]:
+    """Return the weights of a layout, as `decode_weights` does; only foretold ones need graph and decoder.
 
     Raises:
         CodecError: As `decode_weights`.
     """
     scheme, body = _opened(data, layout)
-    size, start = _read_varint(body)
-    stop = start + size
-    if stop > len(body):
-        raise CodecError("the compressed weights are cut off. Compress the checkpoint again.")
-    dtypes, kept = unpack_rest(body[start:stop], [p.name for p in layout.places])
+    rest, stream = _cut(body)
+    dtypes, kept = unpack_rest(rest, [p.name for p in layout.places])
     coded = Layout(tuple(p for p in layout.places if p.name not in kept))
-    matrices = scheme.decode(body[stop:], coded)
+    foretold = None
+    if is_foretold(data):
+        told, stream = _cut(stream)
+        foretold = read_prediction(told, coded, graph, decoder)
+    matrices = added(scheme.decode(stream, coded), foretold)
     found = {p.name: _tensor(p.stored(matrices[p.name]), dtypes[p.name]) for p in coded.places}
     for place in layout.places:
         if place.name in kept and tuple(kept[place.name].shape) != place.shape:
@@ -197,7 +248,7 @@ def _opened(data: bytes, layout: Layout) -> tuple[Scheme, bytes]:
     """Scheme and body of bytes whose checks hold."""
     if len(data) <= HEAD:
         raise CodecError(f"{len(data)} bytes are no compressed weights: they are cut off.")
-    if data[0] >> 4 != VERSION or (data[0] & 15) >= len(SCHEMES):
+    if data[0] >> 4 != VERSION or (data[0] & 7) >= len(SCHEMES):
         raise CodecError(
             f"these bytes are no compressed weights of version {VERSION}. Update weightspace, or compress again."
         )
@@ -208,7 +259,15 @@ def _opened(data: bytes, layout: Layout) -> tuple[Scheme, bytes]:
     body = data[HEAD:]
     if zlib.crc32(body).to_bytes(4, "little") != data[3:HEAD]:
         raise CodecError("the compressed weights are damaged (their check sum differs). Compress the checkpoint again.")
-    return list(SCHEMES.values())[data[0] & 15], body
+    return list(SCHEMES.values())[data[0] & 7], body
+
+
+def _cut(body: bytes) -> tuple[bytes, bytes]:
+    """A part whose length stands before it, and what follows."""
+    size, start = _read_varint(body)
+    if start + size > len(body):
+        raise CodecError("the compressed weights are cut off. Compress the checkpoint again.")
+    return body[start : start + size], body[start + size :]
 
 
 def _read_varint(body: bytes) -> tuple[int, int]:

@@ -34,8 +34,10 @@ def pack_checkpoint(checkpoint: Checkpoint, compression: Compression) -> tuple[b
     """Return the head of a file and the bytes of its weights; the head is no part of the bits that are asked for.
 
     Raises:
-        CodecError: As `encode_weights`.
+        CodecError: As `encode_weights`, or a predictor is given: its decoder would be needed to read the file.
     """
+    if compression.predictor is not None:
+        raise CodecError("a file stands alone, so no decoder may foretell its weights: leave the predictor out.")
     layout = Layout.of(build_graph(checkpoint))
     told = {
         "tensors": [[p.name, p.kind, p.shape, p.rows] for p in layout.places],

@@ -122,7 +122,7 @@ class Joint:
         """Return all tensors of the network with these numbers."""
         device = self.behaviour.inputs.device
         grids = zip(self.layout.places, self.grids(numbers), strict=True)
-        found = {p.name: torch.from_numpy(p.stored(grid.matrix).astype(np.float32)) for p, grid in grids}
+        found = self.source.restored({p.name: grid.matrix for p, grid in grids})
         return {name: t.to(device) for name, t in {**self.source.tensors, **found}.items()}
 
     def loss(self, numbers: Int64[np.ndarray, " weights"]) -> float:

@@ -89,6 +89,7 @@ class Source:
         budget: Bits that a scheme may take.
         behaviour: None where it can't be run, or there is nothing to run it on.
         seed: Of whatever is drawn at random.
+        foretold: What both sides know of the weights beforehand, by tensor name; only the rest is compressed.
     """
 
     layout: Layout
@@ -96,11 +97,24 @@ class Source:
     budget: int
     behaviour: Behaviour | None = None
     seed: int = 0
+    foretold: Matrices | None = None
+
+    @cached_property
+    def whole(self) -> Matrices:
+        """The tensors of the layout as matrices."""
+        return {p.name: p.matrix(self.tensors[p.name].numpy()) for p in self.layout.places}
 
     @cached_property
     def matrices(self) -> Matrices:
-        """The tensors of the layout as matrices."""
-        return {p.name: p.matrix(self.tensors[p.name].numpy()) for p in self.layout.places}
+        """What is to be compressed: the tensors as matrices, less what is foretold of them."""
+        if self.foretold is None:
+            return self.whole
+        return {name: m - self.foretold[name] for name, m in self.whole.items()}
+
+    def restored(self, matrices: Matrices) -> dict[str, Tensor]:
+        """Return tensors as they are stored of what has become of `matrices`."""
+        found = added(matrices, self.foretold)
+        return {p.name: torch.from_numpy(stored_float(p.stored(found[p.name]))) for p in self.layout.places}
 
     @cached_property
     def target(self) -> Target:
@@ -111,15 +125,19 @@ class Source:
     def loss(self, matrices: Matrices) -> float:
         """Return what is lost: of the answers where the network can be run, else of the weights."""
         if self.behaviour is None:
-            return relative_error(self.matrices, matrices)
-        changed = {p.name: torch.from_numpy(stored_float(p.stored(matrices[p.name]))) for p in self.layout.places}
-        found = self.behaviour.all_logits(self._stack({**self.tensors, **changed}), SHOWN)
+            return relative_error(self.whole, added(matrices, self.foretold))
+        found = self.behaviour.all_logits(self._stack({**self.tensors, **self.restored(matrices)}), SHOWN)
         loss = float(self.target.divergence(found)[0])
         return loss if np.isfinite(loss) else np.inf
 
     def _stack(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert self.behaviour is not None
         return {name: t[None].to(self.behaviour.inputs.device) for name, t in tensors.items()}
+
+
+def added(matrices: Matrices, foretold: Matrices | None) -> Matrices:
+    """Return matrices and what is foretold of them together."""
+    return matrices if foretold is None else {name: m + foretold[name] for name, m in matrices.items()}
 
 
 def stored_float(array: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.decode.codec.grid import FINE, LOWEST, OCTAVES, Grid
-from weightspace.decode.codec.layout import Layout
 from weightspace.decode.codec.schemes.feedback import Fed
+from weightspace.decode.codec.source import Source
 
 OCTAVE = math.log(2)
 FARTHEST = 2.0**14
@@ -44,17 +44,22 @@ class Student:
     """Weights over the root mean square of their tensors, steps and spreads, of networks of one architecture.
 
     Args:
-        layout: Of the tensors.
+        sources: The networks.
         stack: `(models, ...)` by name, as they are stored.
         starts: What feedback made of them, to begin with.
     """
 
-    def __init__(self, layout: Layout, stack: Mapping[str, Tensor], starts: Sequence[Mapping[str, Fed]]) -> None:
-        self.layout, self.stack = layout, stack
+    def __init__(
+        self, sources: Sequence[Source], stack: Mapping[str, Tensor], starts: Sequence[Mapping[str, Fed]]
+    ) -> None:
+        self.sources, self.stack = sources, stack
+        self.layout = layout = sources[0].layout
         self.counts = [prod(p.shape) for p in layout.places]
         device = stack[layout.places[0].name].device
         self.which = torch.repeat_interleave(torch.tensor(self.counts)).to(device)
         whole = torch.cat([stack[p.name].flatten(1) for p in layout.places], 1)
+        self.foretold = _foretold(sources).to(whole)
+        whole = whole - self.foretold
         begun = torch.stack([torch.cat([_flat(p.stored(f[p.name].unrounded)) for p in layout.places]) for f in starts])
         log2 = [[math.log2(f[p.name].grid.size) for p in layout.places] for f in starts]
         steps = torch.tensor(log2, device=device) * OCTAVE
@@ -73,7 +78,7 @@ class Student:
         step = (self.steps + (nearest - self.steps).detach()).exp()
         u = self.values * (self.sizes / step)[:, self.which]
         q = u + (u.round() - u).detach()
-        parts = (q * step[:, self.which]).split(self.counts, 1)
+        parts = (q * step[:, self.which] + self.foretold).split(self.counts, 1)
         shaped = {p.name: w.reshape(-1, *p.shape) for p, w in zip(self.layout.places, parts, strict=True)}
         numbers = q.detach()
         bits = double_exponential_bits(u, self.spreads.exp()[:, self.which]).sum(1)
@@ -111,6 +116,16 @@ def double_exponential_bits(
     tail = torch.sinh(half).log() - size / spread
     middle = (1 - (-half).exp() * torch.cosh((size / spread).clamp(max=30))).clamp(min=1e-9).log()
     return -torch.where(size < 0.5, middle, tail) / OCTAVE
+
+
+def _foretold(sources: Sequence[Source]) -> Tensor:
+    """A row a network; one zero where nothing is foretold."""
+    rows = [
+        torch.cat([_flat(p.stored(s.foretold[p.name])) for p in s.layout.places])
+        for s in sources
+        if s.foretold is not None
+    ]
+    return torch.stack(rows) if rows else torch.zeros(1, 1)
 
 
 def _flat(array: np.ndarray) -> Tensor:

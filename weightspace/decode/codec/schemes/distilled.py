@@ -134,20 +134,17 @@ class _Best:
         """Return the streams that training begins with, and the student."""
         behaviour = sources[0].behaviour
         assert behaviour is not None
-        student = Student(sources[0].layout, stack, [start.fed for start in starts])
+        student = Student(sources, stack, [start.fed for start in starts])
         budgets = torch.tensor([float(s.budget) for s in sources], device=behaviour.inputs.device)
         return cls([start.stream for start in starts], student, target, behaviour, budgets)
 
     def __post_init__(self) -> None:
         self.side = torch.zeros_like(self.budgets)
-        layout = self.student.layout
-        found = [decode_grids(data, layout) for data in self.streams]
-        decoded = {
-            p.name: torch.stack([torch.from_numpy(p.stored(m[p.name]).astype(np.float32)) for m in found])
-            for p in layout.places
-        }
+        pairs = zip(self.student.sources, self.streams, strict=True)
+        found = [source.restored(decode_grids(data, source.layout)) for source, data in pairs]
+        decoded = {name: torch.stack([one[name] for one in found]).to(self.side.device) for name in found[0]}
         self.drafts = list(self.streams)
-        self.losses = self._losses({**self.student.stack, **{n: t.to(self.side.device) for n, t in decoded.items()}})
+        self.losses = self._losses({**self.student.stack, **decoded})
         self.expected = self.losses.tolist()
 
     @torch.no_grad()
