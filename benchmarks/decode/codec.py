@@ -7,7 +7,9 @@ and decoded from its bytes alone; bits a weight are all bytes over all weights. 
 that the decoded network answers as the original. Schemes that run networks see training inputs without labels, the
 same for all; test inputs are seen by none. `finished` are networks of at least 0.25 accuracy. `absmax` may take
 0.25 bits more than the rate, for its scales. `distilled, noise` sees normal noise in the place of training inputs.
-With `--decoder`, `distilled, foretold` compresses what that decoder foretells not, too, and keeps what loses less.
+With `--decoder`, `distilled, foretold` also tries to compress what is left beside what that decoder foretells, and
+keeps what loses less; `explained` is the share of squared weights that is foretold, `side` the bits that say it,
+and `expected` the bits that it should save beyond these, of normal weights at a high rate.
 Rows of ROWS, one a network, scheme and rate, are not made again: a run that was cut off goes on where it was.
 
 The bar: `distilled` never below the best other scheme, at 1 and 2 bits at least 0.05 above it, at 8 at least 0.99.
@@ -124,10 +126,15 @@ def compare(
 
 
 def foretell(predictor: Predictor, checkpoint: Checkpoint, data: bytes | None) -> dict[str, Any]:
-    """Return whether bytes are of what is left, the share of squared weights that is foretold, and bits that say it."""
+    """Return whether bytes are of what is left, the share of squares foretold, bits that say it, and bits expected."""
     graph = build_graph(checkpoint)
     told = predictor.predict(checkpoint, graph, Layout.of(graph))
-    return {"used": is_foretold(data or b""), "explained": told.explained, "side": 8 * len(told.data)}
+    return {
+        "used": is_foretold(data or b""),
+        "explained": told.explained,
+        "side": 8 * len(told.data),
+        "expected": told.gain,
+    }
 
 
 def measure(
@@ -231,6 +238,25 @@ def bars(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
+def foretold(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return by population and rate how often and how much it helped to foretell weights, network by network."""
+    found = []
+    for (name, rate), here in rows.groupby(["population", "rate"], sort=True):
+        table = here.pivot(index=["network", "run"], columns="scheme", values="agreement").astype(float)
+        if not {OURS, FORETOLD} <= set(table):
+            continue
+        gain = (table[FORETOLD] - table[OURS]).dropna()
+        low, high = interval(gain.to_numpy(), gain.index.get_level_values("run").to_numpy())
+        told = here[here["scheme"] == FORETOLD]
+        found.append(
+            {"population": name, "rate": rate, "networks": len(gain), "used": int(told["used"].sum())}
+            | {"gain": float(gain.mean()), "low": low, "high": high, "least": float(gain.min())}
+            | {"most": float(gain.max()), "explained": float(told["explained"].mean())}
+            | {"side": float(told["side"].mean()), "expected": float(told["expected"].mean())}
+        )
+    return found
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file; none where there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -263,6 +289,8 @@ def main() -> None:
 def tell(rows: pd.DataFrame, *, json_form: bool) -> None:
     """Print figures and bars."""
     told = {"rows": summarise(rows), "bars": bars(rows)}
+    if FORETOLD in set(rows["scheme"]):
+        told["foretold"] = foretold(rows)
     if json_form:
         print(json.dumps(told, indent=1))
         return
