@@ -129,12 +129,8 @@ def foretell(predictor: Predictor, checkpoint: Checkpoint, data: bytes | None) -
     """Return whether bytes are of what is left, the share of squares foretold, bits that say it, and bits expected."""
     graph = build_graph(checkpoint)
     told = predictor.predict(checkpoint, graph, Layout.of(graph))
-    return {
-        "used": is_foretold(data or b""),
-        "explained": told.explained,
-        "side": 8 * len(told.data),
-        "expected": told.gain,
-    }
+    expected = {"explained": told.explained, "side": 8 * len(told.data), "expected": told.gain}
+    return expected | {"used": is_foretold(data or b"")}
 
 
 def measure(
@@ -250,9 +246,8 @@ def foretold(rows: pd.DataFrame) -> list[dict[str, Any]]:
         told = here[here["scheme"] == FORETOLD]
         found.append(
             {"population": name, "rate": rate, "networks": len(gain), "used": int(told["used"].sum())}
-            | {"gain": float(gain.mean()), "low": low, "high": high, "least": float(gain.min())}
-            | {"most": float(gain.max()), "explained": float(told["explained"].mean())}
-            | {"side": float(told["side"].mean()), "expected": float(told["expected"].mean())}
+            | {"gain": float(gain.mean()), "low": low, "high": high, "least": gain.min(), "most": gain.max()}
+            | told[["explained", "side", "expected"]].astype(float).mean().to_dict()
         )
     return found
 
