@@ -3,7 +3,8 @@
     python -m benchmarks.encoder.calibrate ENCODER POPULATION ... --out OUT
 
 Margins are those of the parts `validation`, novelty is measured from the parts `train`, both with networks run on the
-probes and without. Printed is the share of networks of the parts `test` whose accuracy (or class) the intervals hold.
+probes and without. Printed is the share of networks of the parts `test` whose accuracy (or class) the intervals hold,
+by the margins from before and by the new ones.
 """
 
 from __future__ import annotations
@@ -62,11 +63,14 @@ def main() -> None:
     encoder, populations = Encoder.from_pretrained(args.encoder), [find_population(name) for name in args.populations]
     predictor = encoder.predictor
     assert predictor is not None
+    tests = [(p.folder.name, read_part(encoder, predictor, [p], "test")) for p in populations]
+    for name, part in tests:
+        print(name, "before", coverage(predictor, *part))
     learned, _ = read_part(encoder, predictor, populations, "train")
     predictor.calibrate(learned, *read_part(encoder, predictor, populations, "validation"))
     encoder.save(args.out)
-    for population in populations:
-        print(population.folder.name, coverage(predictor, *read_part(encoder, predictor, [population], "test")))
+    for name, part in tests:
+        print(name, "after", coverage(predictor, *part))
 
 
 if __name__ == "__main__":

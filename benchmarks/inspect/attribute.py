@@ -5,8 +5,8 @@
 Of 100 held-out networks (the last snapshot of a run, at least twice as good as chance): the change of what is told with
 the highest tenth of the units taken away, over that with random ones (bar: 3 by the gradient methods; leave-one-out is
 the yardstick); and the rank correlation of a unit's part with the accuracy that the network itself loses on its test
-data without that unit (bar: 0.6). Two questions: the predicted test accuracy, and how far the answers to the encoder's
-learned inputs stay the same.
+data without that unit (bar: 0.6). Three questions: the predicted test accuracy, how far the answers to the encoder's
+learned inputs stay the same, and how far those to 256 training inputs without labels do.
 
 How far anyone could get is printed beside it: the rank correlation between losses on two halves of the test data (and
 what that makes of all of it, by Spearman and Brown, square root), what the answers to the test inputs without labels
@@ -42,7 +42,7 @@ from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.store import Population, find_population
 
 GRADIENTS, YARDSTICK = ("integrated", "gradient"), "leave-one-out"
-SHARE, RATIO, CORRELATION, UNLABELLED = 0.1, 3.0, 0.6, 500
+SHARE, RATIO, CORRELATION, UNLABELLED, REAL = 0.1, 3.0, 0.6, 500, 256
 
 
 def pick(population: Population, count: int) -> tuple[list[str], str]:
@@ -92,6 +92,7 @@ def measure(encoder: Encoder, network: Checkpoint, data: Dataset, found: dict[st
     questions = {"accuracy": ask_predictor(encoder, "test_accuracy")}
     if encoder.run:
         questions["answers"] = ask_answers(encoder, network)
+        questions["answers to real inputs"] = ask_answers(encoder, network, data.x[:REAL])
     for asked, question in questions.items():
         for method in (*GRADIENTS, YARDSTICK):
             name = f"{asked}, {method}"

@@ -168,6 +168,20 @@ def test_agreement_of_answers_is_highest_for_the_network_itself():
     assert found.value == pytest.approx(0, abs=1e-12) and min(unit.part for unit in found.units) > 0
 
 
+def test_agreement_on_inputs_of_ones_own_is_measured_on_them(encoder):
+    net, x = build(), torch.randn(9, 1, 4, 4, generator=Generator().manual_seed(1)).double()
+    question = ask_answers(encoder, net, x)  # an encoder without learned inputs will do
+    found = attribute(encoder, net, question, method="leave-one-out")
+    assert found.value == pytest.approx(0, abs=1e-12) and min(unit.part for unit in found.units) > 0
+    gates, shut = gates_of(net), 1 - torch.eye(12)[:1].double()
+    with torch.no_grad():
+        whole, less = (to_module(one)(x).log_softmax(1) for one in (net, replace(net, tensors=gated(gates, net, shut))))
+    part = parts_by_unit(found)[gates.units[0]]
+    assert part == pytest.approx(float((whole.exp() * (whole - less)).sum(1).mean()))
+    with pytest.raises(EncoderError, match=r"takes inputs of shape \(1, 4, 4\)"):
+        ask_answers(encoder, net, torch.zeros(2, 1, 5, 5))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [

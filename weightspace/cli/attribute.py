@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Parameter
 
-from weightspace.cli.manners import UsageError
+from weightspace.cli.manners import UsageError, read_inputs
 from weightspace.cli.show import show
 from weightspace.encode import DEFAULT
 
@@ -31,13 +31,16 @@ class Asked:
 
     Args:
         tells: A property: one that the encoder predicts, or a column of numbers of `--table`. Of a property of names
-            say which, as in dataset=mnist. `answers`: how far the network's answers to the encoder's learned inputs
-            stay the same. By default test_accuracy; with `--before`, the distance of the latents.
+            say which, as in dataset=mnist. `answers`: how far the network's answers to the encoder's learned inputs,
+            or to those of `--inputs`, stay the same. By default test_accuracy; with `--before`, the distance of the
+            latents.
+        inputs: A .npy file of unlabelled inputs of the network, one each row, for `answers`.
         table: Table that the same encoder wrote: a linear probe is fitted to its column instead.
         encoder: Encoder that ships, or the folder of one.
     """
 
     tells: str | None = None
+    inputs: Path | None = None
     table: Path | None = None
     encoder: str = DEFAULT
 
@@ -97,12 +100,14 @@ def _question(encoder: Encoder, network: Checkpoint, asked: Asked) -> Question:
     from weightspace.inspect.question import ask_answers, ask_predictor, ask_table
 
     name, _, answer = (asked.tells or "test_accuracy").partition("=")
+    if asked.inputs is not None and name != "answers":
+        raise UsageError("--inputs is for --tells answers.")
     if asked.table is not None:
         from weightspace.latents.table import LatentTable
 
         return ask_table(encoder, LatentTable.read_parquet(asked.table), name)
     if name == "answers":
-        return ask_answers(encoder, network)
+        return ask_answers(encoder, network, None if asked.inputs is None else read_inputs(asked.inputs))
     return ask_predictor(encoder, name, answer or None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from weightspace.cli.manners import UsageError, check_output
+from weightspace.cli.manners import check_output, read_inputs
 from weightspace.cli.show import show
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def compress(
     from weightspace.inspect.collection import read_checkpoint
 
     check_output(output, force=force)
-    shown = None if means.inputs is None else _read_inputs(means.inputs)
+    shown = None if means.inputs is None else read_inputs(means.inputs)
     before = read_checkpoint(checkpoint, trust=means.trust)
     parts = pack_checkpoint(before, Compression(bits, means.scheme, shown, means.seed))
     after = unpack_checkpoint(b"".join(parts))
@@ -80,19 +80,6 @@ def compress(
     else:
         show([_section(str(output), told)])
     return 0
-
-
-def _read_inputs(path: Path) -> Tensor:
-    import numpy as np
-    import torch
-
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"--inputs {path}: cannot be read ({error}): name a .npy file.") from None
-    if not isinstance(array, np.ndarray) or array.ndim < 2 or array.dtype.kind not in "iuf" or not array.size:
-        raise UsageError(f"--inputs {path}: must be one array of numbers, an input each row.")
-    return torch.from_numpy(array).float() if array.dtype.kind == "f" else torch.from_numpy(array.astype(np.int64))
 
 
 def _losses(before: Checkpoint, after: Checkpoint, parts: tuple[bytes, bytes], shown: Tensor | None) -> dict[str, Any]:

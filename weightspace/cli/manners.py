@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from weightspace.errors import WeightspaceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class UsageError(WeightspaceError, ValueError):
@@ -104,3 +107,17 @@ def check_output(path: Path, *, force: bool) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror}): name a file in a folder that can.") from None
+
+
+def read_inputs(path: Path) -> Tensor:
+    """Return the inputs in a .npy file, one each row."""
+    import numpy as np
+    import torch
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"--inputs {path}: cannot be read ({error}): name a .npy file.") from None
+    if not isinstance(array, np.ndarray) or array.ndim < 2 or array.dtype.kind not in "iuf" or not array.size:
+        raise UsageError(f"--inputs {path}: must be one array of numbers, an input each row.")
+    return torch.from_numpy(array).float() if array.dtype.kind == "f" else torch.from_numpy(array.astype(np.int64))

@@ -24,8 +24,8 @@ TOGETHER = 1 << 23
 """Numbers of networks that are encoded at once, where gradients are wanted."""
 
 Read = Callable[[Tensor, Tensor | None], Tensor]
-"""From vectors `(models, latent)` and answers to the encoder's learned inputs `(models, inputs, outputs)`, which are
-None where networks are not run, to a number each, `(models,)`."""
+"""From vectors `(models, latent)` and answers `(models, inputs, outputs)`, None where networks are not run, to a number
+each, `(models,)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,13 @@ class Question:
     Args:
         text: What it is, in words.
         read: Differentiable.
+        inputs: That networks answer, `(inputs, *shape)`, and all that is asked for; if None, they answer the encoder's
+            learned inputs, and have vectors.
     """
 
     text: str
     read: Read
+    inputs: Tensor | None = None
 
 
 def ask_predictor(encoder: Encoder, name: str, answer: str | None = None) -> Question:
@@ -119,17 +122,24 @@ def ask_distance(start: Float[Tensor, " latent"], end: Float[Tensor, " latent"],
     return Question("distance of the latents", lambda vectors, _: (vectors - start) @ (way / way.norm()))
 
 
-def ask_answers(encoder: Encoder, checkpoint: Checkpoint) -> Question:
-    """Return how far a network's answers to an encoder's learned inputs are those of `checkpoint`.
+def ask_answers(encoder: Encoder, checkpoint: Checkpoint, inputs: Tensor | None = None) -> Question:
+    """Return how far a network's answers are those of `checkpoint`, to an encoder's learned inputs or to real ones.
 
     That is minus the mean Kullback-Leibler divergence, in nats: 0 for the network itself, below 0 for any other. It
     asks for what the network does, whatever an encoder predicts of it.
 
+    Args:
+        encoder: Its learned inputs are answered if there are no others.
+        checkpoint: The network; it says how it is run.
+        inputs: Of the kind that it was made for, `(inputs, *shape)`; no labels are needed. Some hundred tell more of
+            what it does than learned inputs, which are for networks of every kind.
+
     Raises:
-        EncoderError: The encoder has no learned inputs, or the network cannot be run on them, or has one output.
+        EncoderError: The encoder has no learned inputs, or the network cannot be run on them or on `inputs`, or has
+            one output.
     """
     with torch.no_grad():
-        asker = Asker(encoder, checkpoint, None)
+        asker = Asker(encoder, checkpoint, Question("", lambda vectors, _: vectors, inputs))
         answers = asker.answers(asker.alone)
     if answers is None or answers.shape[2] < 2:
         raise EncoderError(
@@ -142,7 +152,7 @@ def ask_answers(encoder: Encoder, checkpoint: Checkpoint) -> Question:
         assert answers is not None
         return -(before.exp() * (before - answers.log_softmax(2))).sum(2).mean(1)
 
-    return Question("agreement of answers", read)
+    return Question("agreement of answers", read, inputs)
 
 
 class Asker:
@@ -155,6 +165,7 @@ class Asker:
 
     Raises:
         ArchitectureError: Some weights are not finite.
+        EncoderError: The question's inputs are not those of the network.
     """
 
     def __init__(self, encoder: Encoder, checkpoint: Checkpoint, question: Question | None) -> None:
@@ -168,14 +179,20 @@ class Asker:
         self.graph, self.plan = architecture.graph, architecture.plan
         self.dtype = encoder.network.scale.dtype
         self.weights = self.weights_of(checkpoint)
-        text = checkpoint.metadata.get("architecture") if encoder.run else None
+        self._inputs = None if question is None or question.inputs is None else question.inputs.to(self.dtype)
+        asked = encoder.run or self._inputs is not None
+        text = checkpoint.metadata.get("architecture") if asked else None
         self._shape = None if text is None else input_shape(Program.from_json(text))
         self._module = None if self._shape is None else to_module(checkpoint).to(self.dtype)
+        if self._inputs is not None and self._shape is not None and tuple(self._inputs.shape[1:]) != self._shape:
+            shape = tuple(self._inputs.shape[1:])
+            raise EncoderError(f"inputs of shape {shape}: {checkpoint.source} takes inputs of shape {self._shape}.")
 
     @property
     def together(self) -> int:
         """How many versions are encoded at once."""
-        return max(1, TOGETHER // sum(tensor.numel() for tensor in self.weights.values()))
+        shown = 0 if self._inputs is None else self._inputs.numel()
+        return max(1, TOGETHER // max(shown, sum(tensor.numel() for tensor in self.weights.values())))
 
     @property
     def alone(self) -> dict[str, Tensor]:
@@ -188,10 +205,11 @@ class Asker:
         return dict(checkpoint.tensors) | found
 
     def answers(self, weights: Mapping[str, Tensor]) -> Float[Tensor, "models inputs outputs"] | None:
-        """Return what versions answer to the learned inputs; None where they are not run."""
+        """Return what versions answer to the question's inputs or to the learned ones; None where they are not run."""
         if self._module is None or self._shape is None:
             return None
-        found = run_networks(self._module, weights, self.network.probes(self._shape))
+        shown = self.network.probes(self._shape) if self._inputs is None else self._inputs
+        found = run_networks(self._module, weights, shown)
         return found.nan_to_num(posinf=0.0, neginf=0.0).to(self.dtype) if found.ndim == 3 else None
 
     def vectors(self, weights: Mapping[str, Tensor]) -> Float[Tensor, "models latent"]:
@@ -202,4 +220,6 @@ class Asker:
         """Return what is told of versions."""
         assert self.question is not None
         answers = self.answers(weights)
+        if self._inputs is not None and answers is not None:
+            return self.question.read(answers.new_empty(len(answers), 0), answers)
         return self.question.read(self.network(self.plan, weights, answers).vector, answers)
