@@ -79,10 +79,12 @@ for panel, (name, drawn) in zip(panels, maps.items()):
 figure.tight_layout()
 
 # %% [markdown]
-# **What one sees.** Two clusters are natural: networks before training, and the rest. They come again every time in
-# the untrained encoder's space, and mostly in the trained one's, where a few networks are noise. Four clusters of the
-# trained encoder are grades of loss; those of the untrained one are activations and the untrained networks. Clusters
-# of the full space lie together on the map, so the islands were no accident of the drawing.
+# **What one sees.** In the untrained encoder's space two clusters are natural, networks before training and the rest,
+# and they come again every time. In the trained one's there are more: networks before training again, groups of good
+# and of bad ones, and one that no property names. They come again less surely, and a quarter of all networks, most of
+# middling accuracy, is noise between them. Asked for four, the trained encoder gives the untrained networks and three
+# grades of loss; the untrained one gives activations beside them. Clusters of the full space lie together on the map,
+# so the islands were no accident of the drawing.
 #
 # **What it does not show.** That there are natural *kinds* of trained networks. Four was our wish. The grades lie on
 # a slope that k-means cuts in pieces, and the untrained encoder's four come again less surely.
@@ -117,10 +119,10 @@ print(f"cloud: {len(nothing.clusters)} groups, stability {nothing.stability:.2f}
 # %%
 columns = {name: {c.name.column for c in found.clusters} for name, found in four.items()}
 groups = {name: [c for c in found.clusters if c.label >= 0] for name, found in natural.items()}
-assert all(len(found) == 2 for found in groups.values())
+assert len(groups["untrained"]) == 2 < len(groups["trained"])
 assert natural["untrained"].stability > 0.95 and natural["trained"].stability > 0.6
-assert natural["trained"].noise < 0.05
-assert all(found[1].name.column in ("snapshot", "epoch") for found in groups.values())
+assert natural["untrained"].noise < 0.05 and 0.1 < natural["trained"].noise < 0.4
+assert all(any(c.name.column in ("snapshot", "epoch") for c in found) for found in groups.values())
 assert "activation" in columns["untrained"] and "activation" not in columns["trained"]
 assert four["trained"].stability > 0.9 and four["untrained"].stability < four["trained"].stability
 assert not named and nothing.noise > 0.5

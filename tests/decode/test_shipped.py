@@ -1,10 +1,11 @@
-"""The decoder of digits that ships, on runs of the population that ships which it never learned from."""
+"""The decoders that ship; that of digits on runs of the population that ships which it never learned from."""
 
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Generator
 
 from weightspace.decode.decoder import Decoder
 from weightspace.encode.encoder import Encoder
@@ -13,11 +14,12 @@ from weightspace.train.decoder_data import read_stacks
 from weightspace.train.into import Menu
 from weightspace.zoo.architecture import architecture_of
 from weightspace.zoo.data import load_dataset
+from weightspace.zoo.families import build_network
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.stacks import encode_stack
 from weightspace.zoo.store import find_population
 
-FOLDER = Path(str(files("weightspace.model_zoo"))) / "decoders" / "digits"
+FOLDER = Path(str(files("weightspace.model_zoo"))) / "decoders"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,30 @@ def agreement(decoder, asked, into=None):
     return float(torch.cat(shares).mean())
 
 
-def test_it_is_small_has_a_card_and_knows_the_encoder_that_ships(decoder):
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 30e6
-    assert decoder.id in (FOLDER / "README.md").read_text()
+@pytest.mark.parametrize("name", sorted(folder.name for folder in FOLDER.iterdir()))
+def test_each_is_small_has_a_card_and_knows_the_encoder_that_ships(name):
+    decoder = Decoder.from_pretrained(name)
+    assert sum(path.stat().st_size for path in (FOLDER / name).iterdir()) < 30e6
+    assert decoder.id in (FOLDER / name / "README.md").read_text()
     decoder.check_encoder(Encoder.from_pretrained().id)
+
+
+@pytest.mark.parametrize("side", [16, 28, 32])
+def test_grey_images_of_every_size_are_answered_by_whatever_is_made_for_them(side):
+    decoder, images = (
+        Decoder.from_pretrained("grey-10"),
+        torch.randn(5, 1, side, side, generator=Generator().manual_seed(0)),
+    )
+    vectors = decoder.network.mean + decoder.network.spread * torch.randn(3, 256, generator=Generator().manual_seed(1))
+    signature = Signature((1, side, side), 10)
+    for family, options in (("smallcnn", {"width": 12, "activation": "gelu"}), ("mlp", {"width": 24, "depth": 2})):
+        program = architecture_of(f"{family}:" + ",".join(f"{k}={v}" for k, v in options.items()), signature=signature)
+        with torch.no_grad():
+            answers = run_stacked(
+                build_network(family, signature, options).eval(), decoder.decode(vectors, program), images
+            )
+        assert answers.shape == (3, 5, 10) and answers.isfinite().all()
+        assert not answers[0].allclose(answers[1], atol=1e-3)
 
 
 def test_held_out_networks_answer_as_before_and_those_of_other_latents_do_not(decoder, asked):
