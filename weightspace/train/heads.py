@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from weightspace.train.config import TrainConfig
 from weightspace.train.data import Group, draw_shares
 from weightspace.train.objective import Batch, EncoderObjective
 from weightspace.train.predict import MAIN, read_vectors
@@ -81,15 +82,17 @@ def _some(
 def _read(objective: EncoderObjective, group: Group, generator: Generator) -> Read:
     """Vectors of a group in every kind of view that the encoder has learned from."""
     objective.eval()
-    seen = [objective.see(batch, generator) for batch in _views(group, generator.device)]
+    seen = [objective.see(batch, generator) for batch in _views(group, objective.config, generator.device)]
     names = seen[0].wanted
     wanted = {name: torch.cat([s.wanted[name] for s in seen]) for name in names}
     return Read(group, torch.cat([s.vector for s in seen]), wanted)
 
 
-def _views(group: Group, device: torch.device) -> Iterator[Batch]:
+def _views(group: Group, config: TrainConfig, device: torch.device) -> Iterator[Batch]:
+    kinds = [(1, False), (1, False)] + [(1, True)] * bool(config.damaged)
+    kinds += [(factor, False) for factor in list(group.wider)[: bool(config.widened)]]
     for run in (True, False):
-        for factor, damaged in ((1, False), (1, False), (1, True), *((f, False) for f in list(group.wider)[:1])):
+        for factor, damaged in kinds:
             for places in torch.arange(len(group), device=device).split(TOGETHER // factor):
                 yield Batch([(group, places)], run, False, factor, damaged)
 
