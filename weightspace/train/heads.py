@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Group, draw_shares
 from weightspace.train.objective import Batch, EncoderObjective
-from weightspace.train.predict import MAIN, read_vectors
+from weightspace.train.predict import MAIN, main_loss, read_vectors
 from weightspace.train.views import dropped
 
 MOST, CHECKS, TOGETHER, GROUPS, RATE = 2000, 10, 512, 8, 1e-3
@@ -109,7 +109,8 @@ def _judge(objective: EncoderObjective, reads: Sequence[Read]) -> float:
     found: dict[str, list[float]] = {}
     for read in reads:
         parts = [(read.group, torch.arange(len(read.vector)))]
-        for loss in list(objective.property_losses(parts, read.vector, read.wanted).values())[:1]:
+        loss = main_loss(objective, parts, read.vector, read.wanted)
+        if loss is not None:
             found.setdefault(read.group.population, []).append(float(loss))
     means = [sum(losses) / len(losses) for losses in found.values()]
     return sum(means) / max(1, len(means))

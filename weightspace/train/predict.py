@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from weightspace.train.data import Group
-from weightspace.train.objective import EncoderObjective, stacked
+from weightspace.train.objective import EncoderObjective, Part, stacked
 
 TOGETHER = 1024
 MAIN = ("test_accuracy", "label")
@@ -60,10 +60,18 @@ def validation_losses(objective: EncoderObjective, groups: Sequence[Group], popu
         weights = stacked(parts)
         for told in (objective.ask(parts, weights), None):
             vector = objective.encode(parts, weights, told=told).vector
-            losses = objective.property_losses(parts, vector, objective.recorded(parts))
-            for name in [name for name in MAIN if name in losses][:1]:
-                found[:, populations.index(group.population)] += torch.stack([losses[name], found.new_ones(())])
+            loss = main_loss(objective, parts, vector, objective.recorded(parts))
+            if loss is not None:
+                found[:, populations.index(group.population)] += torch.stack([loss, found.new_ones(())])
     return found
+
+
+def main_loss(
+    objective: EncoderObjective, parts: Sequence[Part], vector: Tensor, wanted: Mapping[str, Tensor]
+) -> Tensor | None:
+    """Return the loss of the main property, see `EncoderObjective.property_losses`; None where there is none."""
+    losses = objective.property_losses(parts, vector, wanted)
+    return next((losses[name] for name in MAIN if name in losses), None)
 
 
 def _places(group: Group, start: int, most: int) -> Tensor:

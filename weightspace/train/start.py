@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
 from weightspace.nn.probes import codes
+from weightspace.train.objective import single
 
 NETWORKS, TOGETHER = 1024, 128
 """Networks of each population whose answers are looked at, and how many of them at once."""
@@ -65,6 +66,6 @@ def _codes_of(network: SweepNetwork, asked: Sequence[Asked], rank: int, generato
         probes = network.probes(each.shape)
         for places in torch.randperm(len(each), generator=generator)[: round(share * len(each)) or 1].split(TOGETHER):
             here = places.to(probes.device)
-            weights = {n: t[here].float() if t.is_floating_point() else t[here] for n, t in each.weights.items()}
+            weights = {name: single(tensor[here]) for name, tensor in each.weights.items()}
             found.append(codes(run_networks(each.module, weights, probes).nan_to_num(posinf=0.0, neginf=0.0)))
     return found
