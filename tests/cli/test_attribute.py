@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from weightspace.cli import run
 from weightspace.encode.encoder import Encoder
+from weightspace.zoo.data import load_dataset
 
 UNTRAINED = ("--encoder", "random-sweep")
 
@@ -47,6 +49,16 @@ def test_a_difference_is_shared_out(runs, capsys):
     assert status == 0 and "distance of the latents" in out and "blocks add up to" in out
 
 
+def test_answers_to_inputs_of_ones_own_are_put_down_to_units(tmp_path, capsys):
+    np.save(tmp_path / "inputs.npy", load_dataset("digits").x[:20].numpy())
+    network = "mlp_digits:mlp_digits/000009/2"
+    asked = ("attribute", network, "--tells", "answers", "--inputs", tmp_path / "inputs.npy", *UNTRAINED)
+    status, out, _ = _call(capsys, *asked, "--json", "--method", "leave-one-out")
+    found = json.loads(out)
+    assert status == 0 and found["value"] == pytest.approx(0, abs=1e-6)
+    assert max(unit["part"] for unit in found["units"]) > 1e-3
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -54,6 +66,9 @@ def test_a_difference_is_shared_out(runs, capsys):
         (("--tells", "answers"), 1, "cannot ask it for answers"),
         (("--tells", "nothing", "--table", "TABLE"), 1, "the table has no property 'nothing'"),
         (("--tells", "name", "--table", "TABLE"), 1, "holds names"),
+        (("--tells", "age", "--inputs", "INPUTS"), 2, "--inputs is for --tells answers"),
+        (("--tells", "answers", "--inputs", "INPUTS", "--table", "TABLE"), 2, "without --table"),
+        (("--tells", "answers", "--inputs", "CHECKPOINT"), 2, "name a .npy file"),
         (("--before", "CHECKPOINT", "--method", "gradient"), 2, "a difference is always integrated"),
         (("--before", "CHECKPOINT"), 1, "no difference to share out"),
     ],

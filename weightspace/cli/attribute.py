@@ -100,8 +100,8 @@ def _question(encoder: Encoder, network: Checkpoint, asked: Asked) -> Question:
     from weightspace.inspect.question import ask_answers, ask_predictor, ask_table
 
     name, _, answer = (asked.tells or "test_accuracy").partition("=")
-    if asked.inputs is not None and name != "answers":
-        raise UsageError("--inputs is for --tells answers.")
+    if asked.inputs is not None and (name != "answers" or asked.table is not None):
+        raise UsageError("--inputs is for --tells answers, without --table.")
     if asked.table is not None:
         from weightspace.latents.table import LatentTable
 
