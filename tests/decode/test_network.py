@@ -90,6 +90,24 @@ def test_numbers_that_hardly_vary_do_not_explode():
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-4)
 
 
+def test_vectors_are_seen_in_a_metric_at_mean_square_one():
+    decoder, vectors = network(), latents(9)
+    metric = torch.zeros(SMALL.latent, SMALL.latent, dtype=torch.float64)
+    metric[1, 1], metric[2, 2] = 1.0, 4.0
+    decoder.standardise(vectors, metric)
+    x = (vectors - decoder.mean) / decoder.spread
+    seen = x @ decoder.view
+    torch.testing.assert_close(seen.square().mean(), torch.ones((), dtype=torch.float64))
+    torch.testing.assert_close(seen[:, 2] / x[:, 2], 2 * seen[:, 1] / x[:, 1])
+    assert seen[:, 0].abs().max() < 1e-9
+    target, moved = Target.of(GRAPHS["mlp"]), vectors + torch.eye(SMALL.latent, dtype=torch.float64)[0]
+    before, after = decoder(vectors, target), decoder(moved, target)
+    for name in before:
+        torch.testing.assert_close(after[name], before[name])
+    told = decoder(vectors + torch.eye(SMALL.latent, dtype=torch.float64)[2], target)
+    assert any(not torch.allclose(told[name], before[name], atol=1e-3) for name in before)
+
+
 def test_taps_have_codes_of_their_own():
     for kernel in ((3, 3), (5,), (2, 3, 2)):
         codes = tap_cosines(kernel, 12)

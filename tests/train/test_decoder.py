@@ -8,7 +8,8 @@ from torch import Generator
 
 from weightspace.decode.network import DecoderConfig, DecoderNetwork
 from weightspace.execute.stack import run_stacked
-from weightspace.train.decoder import MOST, DecoderTraining, Encoded, behaviour_loss
+from weightspace.train.decoder import MOST, DecoderTraining, behaviour_loss
+from weightspace.train.encoded import Encoded
 from weightspace.train.into import Choice, Into, Menu
 from weightspace.zoo.architecture import family_program
 from weightspace.zoo.families import build_network
@@ -112,8 +113,8 @@ def test_a_decoded_network_that_says_nothing_still_learns():
 
 def test_an_update_that_goes_wrong_does_not_end_the_training():
     wrong = group(4)
-    wrong.answers[:] = torch.nan
     training = DecoderTraining(DecoderNetwork(SMALL, generator=Generator().manual_seed(0)), [wrong])
+    wrong.answers[:] = torch.nan
     before = [p.clone() for p in training.network.parameters()]
     assert training.advance(0.5).isnan()
     for ours, theirs in zip(training.network.parameters(), before, strict=True):

@@ -40,7 +40,7 @@ class DecoderConfig:
 
     Args:
         latent: Width of the vectors that are decoded.
-        numbers: Principal components of the vectors that are looked at; all of the vector if 0.
+        numbers: Principal components of the vectors that are looked at, by the metric; all of the vector if 0.
         trunk: Of what a vector goes through first.
         stories: Layers of the trunk.
         width: Of a unit's state.
@@ -72,14 +72,14 @@ class DecoderNetwork(nn.Module):
 
     mean: Tensor
     spread: Tensor
-    basis: Tensor
+    view: Tensor
 
     def __init__(self, config: DecoderConfig, *, generator: Generator) -> None:
         super().__init__()
         self.config, width, trunk = config, config.width, config.trunk
         self.register_buffer("mean", torch.zeros(config.latent))
         self.register_buffer("spread", torch.ones(config.latent))
-        self.register_buffer("basis", torch.eye(config.latent)[:, : config.numbers])
+        self.register_buffer("view", torch.eye(config.latent))
 
         def matrix(*shape: int, scale: float | None = None) -> nn.Parameter:
             return draw(*shape, generator=generator, scale=scale)
@@ -110,18 +110,29 @@ class DecoderNetwork(nn.Module):
         self.level = matrix(width, 1)
 
     @torch.no_grad()
-    def standardise(self, vectors: Float[Tensor, "models latent"]) -> None:
-        """Take mean, deviation and principal components from vectors; numbers that hardly vary are left small."""
+    def standardise(
+        self, vectors: Float[Tensor, "models latent"], metric: Float[Tensor, "latent latent"] | None = None
+    ) -> None:
+        """Take from vectors how a vector is seen: standardised, in a metric, of mean square one.
+
+        Args:
+            vectors: To learn from; numbers of them that hardly vary are left small.
+            metric: Of standardised vectors, symmetric; `I` if None. What it holds for near is seen as near.
+        """
         self.mean.copy_(vectors.mean(0))
         self.spread.copy_(vectors.std(0) + 1e-3)
-        if self.config.numbers:
-            x = ((vectors - self.mean) / self.spread).double()
-            self.basis.copy_(torch.linalg.eigh(x.T @ x).eigenvectors.flip(1)[:, : self.config.numbers])
+        x = ((vectors - self.mean) / self.spread).double()
+        values, axes = torch.linalg.eigh(torch.eye(x.shape[1]).to(x) if metric is None else metric.to(x))
+        view = axes * values.clamp_min(0).sqrt() @ axes.T
+        seen = x @ view
+        axes = torch.linalg.eigh(seen.T @ seen).eigenvectors.flip(1)[:, : self.config.numbers or None]
+        view = view @ axes @ axes.T
+        self.view.copy_(view / (x @ view).square().mean().sqrt())
 
     def forward(self, vectors: Float[Tensor, "models latent"], target: Target) -> dict[str, Tensor]:
         """Return the weights of a network for each vector, `(models, *stored shape)` by tensor name."""
         x = ((vectors - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
-        h = (x @ self.basis @ self.basis.T if self.config.numbers else x) @ self.entry
+        h = x @ self.view @ self.entry
         for rise, fall in zip(self.rise, self.fall, strict=True):
             h = h + silu(_even(h) @ rise) @ fall
         h = _even(h)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from math import cos, pi
 from typing import Any
 
@@ -15,46 +13,15 @@ from torch import Generator, Tensor, nn
 
 from weightspace.decode.network import DecoderNetwork
 from weightspace.execute.stack import run_stacked
-from weightspace.train.into import Into, Menu
+from weightspace.train.encoded import Encoded, answers_metric, scaled
+from weightspace.train.into import Into
 from weightspace.zoo.seeds import mix_seed
 
 MOST = 20.0
 """Divergence of one answer, at most: a network that was never trained may be sure of anything."""
-SHARP = 4.0
-"""Root mean square that logits are brought to before they are compared, so that unsure networks count as sure ones."""
 WARMUP, OWN, KEPT = 100, 0.5, 0.999
 """Updates until the learning rate is at its highest; share of those into a network's own architecture; what the average
 of all parameters keeps of itself in one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Networks of one architecture with their latents, and what they answer.
-
-    Args:
-        vectors: `(models, latent)`.
-        answers: Logits `(models, inputs, classes)`; half precision will do.
-        inputs: What they answered, `(inputs, ...)`.
-        own: Their architecture.
-        menu: What they are decoded into beside it.
-    """
-
-    vectors: Tensor
-    answers: Tensor
-    inputs: Tensor
-    own: Into
-    menu: Menu
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    @cached_property
-    def telling(self) -> Tensor:
-        """How often each network is drawn, `(models,)`: seldom where it answers all inputs alike."""
-        classes = self.answers.argmax(2)
-        counts = torch.stack([(classes == c).sum(1) for c in range(self.answers.shape[2])])
-        commonest = counts.amax(0) / classes.shape[1]
-        return 1.1 - commonest.cpu().float()
 
 
 def behaviour_loss(answers: Tensor, wanted: Tensor) -> Tensor:
@@ -68,12 +35,7 @@ def behaviour_loss(answers: Tensor, wanted: Tensor) -> Tensor:
         answers: Of decoded networks, `(models, inputs, classes)`.
         wanted: Of the encoded ones.
     """
-    return 0.5 * _divergence(answers, wanted) + _divergence(_scaled(answers), _scaled(wanted))
-
-
-def _scaled(logits: Tensor) -> Tensor:
-    centred = logits - logits.mean(2, keepdim=True)
-    return SHARP * centred / (centred.square().mean((1, 2), keepdim=True) + 1e-6).sqrt()  # finite where all are alike
+    return 0.5 * _divergence(answers, wanted) + _divergence(scaled(answers), scaled(wanted))
 
 
 def _divergence(answers: Tensor, wanted: Tensor) -> Tensor:
@@ -104,7 +66,7 @@ class DecoderTraining:
         self.network, self.groups, self.rate, self.seed, self.step = network, list(groups), learning_rate, seed, 0
         self.noise = noise
         self.shares = torch.tensor([len(group) ** 0.5 for group in groups])
-        network.standardise(torch.cat([group.vectors for group in groups]))
+        network.standardise(torch.cat([group.vectors for group in groups]), answers_metric(groups))
         fused = groups[0].vectors.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01, fused=fused)
         self.average = copy.deepcopy(network).requires_grad_(False)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from weightspace.encode.encoder import Encoder
 from weightspace.errors import ZooError
 from weightspace.execute.pieces import run_in_pieces
-from weightspace.train.decoder import Encoded
+from weightspace.train.encoded import Encoded
 from weightspace.train.into import Into, Menu, place
 from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.families.signature import Signature
