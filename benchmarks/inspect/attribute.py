@@ -5,8 +5,9 @@
 Of 100 held-out networks (the last snapshot of a run, at least twice as good as chance): the change of what is told with
 the highest tenth of the units taken away, over that with random ones (bar: 3 by the gradient methods; leave-one-out is
 the yardstick); and the rank correlation of a unit's part with the accuracy that the network itself loses on its test
-data without that unit (bar: 0.6). Three questions: the predicted test accuracy, how far the answers to the encoder's
-learned inputs stay the same, and how far those to 256 training inputs without labels do.
+data without that unit (bar: 0.6). Four questions: the predicted test accuracy, how far the answers to the encoder's
+learned inputs stay the same, how far those to 256 training inputs without labels do, and the accuracy on 1,024 labelled
+training inputs, blurred.
 
 How far anyone could get is printed beside it: the rank correlation between losses on two halves of the test data (and
 what that makes of all of it, by Spearman and Brown, square root), what the answers to the test inputs without labels
@@ -18,6 +19,7 @@ import json
 import sys
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,13 @@ from weightspace.graph.symmetry.gates import Gates
 from weightspace.inspect.attribute import attribute
 from weightspace.inspect.collection import population_checkpoints
 from weightspace.inspect.deletion import deletion_curve
-from weightspace.inspect.question import ask_answers, ask_predictor
+from weightspace.inspect.question import Question, ask_accuracy, ask_answers, ask_predictor
 from weightspace.zoo.data import Dataset, load_dataset
 from weightspace.zoo.store import Population, find_population
 
 GRADIENTS, YARDSTICK = ("integrated", "gradient"), "leave-one-out"
-SHARE, RATIO, CORRELATION, UNLABELLED, REAL = 0.1, 3.0, 0.6, 500, 256
+SHARE, RATIO, CORRELATION, UNLABELLED, REAL, LABELLED = 0.1, 3.0, 0.6, 500, 256, 1024
+QUESTIONS = ("accuracy", "answers", "answers to real inputs", "accuracy on labelled inputs")
 
 
 def pick(population: Population, count: int) -> tuple[list[str], str]:
@@ -83,17 +86,27 @@ def correlate(a: np.ndarray, b: np.ndarray) -> float:
         return float(spearmanr(a, b).statistic)
 
 
-def measure(encoder: Encoder, network: Checkpoint, data: Dataset, found: dict[str, list[float]]) -> None:
+def put(encoder: Encoder, network: Checkpoint, data: Dataset, names: list[str]) -> dict[str, Question]:
+    """Return the questions of these names."""
+    shown = torch.randperm(len(data.x), generator=Generator().manual_seed(0))[:LABELLED]
+    ways: dict[str, Callable[[], Question]] = {
+        "accuracy": lambda: ask_predictor(encoder, "test_accuracy"),
+        "answers": lambda: ask_answers(encoder, network),
+        "answers to real inputs": lambda: ask_answers(encoder, network, data.x[:REAL]),
+        "accuracy on labelled inputs": lambda: ask_accuracy(encoder, network, data.x[shown], data.y[shown]),
+    }
+    return {name: ways[name]() for name in names}
+
+
+def measure(
+    encoder: Encoder, network: Checkpoint, data: Dataset, names: list[str], found: dict[str, list[float]]
+) -> None:
     """Add what one network shows."""
     lost = losses(network, data)
     for name in ("answers without labels", "outgoing weights", "chance"):
         found[f"{name}: correlation"].append(correlate(lost[name], lost["losses"]))
     found["halves: correlation"].append(correlate(lost["half"], lost["other half"]))
-    questions = {"accuracy": ask_predictor(encoder, "test_accuracy")}
-    if encoder.run:
-        questions["answers"] = ask_answers(encoder, network)
-        questions["answers to real inputs"] = ask_answers(encoder, network, data.x[:REAL])
-    for asked, question in questions.items():
+    for asked, question in put(encoder, network, data, names).items():
         for method in (*GRADIENTS, YARDSTICK):
             name = f"{asked}, {method}"
             try:
@@ -129,6 +142,7 @@ def main() -> int:
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--questions", nargs="+", default=list(QUESTIONS), choices=QUESTIONS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     population, encoder = find_population(options.population), Encoder.from_pretrained(options.encoder)
@@ -136,7 +150,7 @@ def main() -> int:
     data = load_dataset(name, None if options.data_dir is None else str(options.data_dir))
     found: dict[str, list[float]] = defaultdict(list)
     for network in population_checkpoints(population, ids).values():
-        measure(encoder, network, data, found)
+        measure(encoder, network, data, options.questions, found)
     told = report(found)
     by_gradients = [told[key] for key in told if key.endswith(GRADIENTS)]
     met = {

@@ -59,6 +59,24 @@ def test_answers_to_inputs_of_ones_own_are_put_down_to_units(tmp_path, capsys):
     assert max(unit["part"] for unit in found["units"]) > 1e-3
 
 
+def test_the_accuracy_on_labelled_inputs_is_put_down_to_units(tmp_path, capsys):
+    data, network = load_dataset("digits"), "mlp_digits:mlp_digits/000009/2"
+    np.save(tmp_path / "inputs.npy", data.x[:200].numpy())
+    np.save(tmp_path / "labels.npy", data.y[:200].numpy())
+    asked = ("attribute", network, "--tells", "accuracy", *UNTRAINED, "--json", "--inputs", tmp_path / "inputs.npy")
+    status, out, _ = _call(capsys, *asked, "--labels", tmp_path / "labels.npy")
+    found = json.loads(out)
+    assert status == 0 and 0.1 < found["value"] < 1 and max(unit["part"] for unit in found["units"]) > 1e-3
+    for labels, code, said in (
+        (data.y[:199].numpy(), 1, "one whole number an input"),
+        (data.y[:200].numpy() + 1, 1, "from 0 to 9"),
+        (data.y[:200].float().numpy(), 2, "one row of whole numbers"),
+    ):
+        np.save(tmp_path / "wrong.npy", labels)
+        status, out, err = _call(capsys, *asked, "--labels", tmp_path / "wrong.npy")
+        assert status == code and said in err and not out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -66,9 +84,12 @@ def test_answers_to_inputs_of_ones_own_are_put_down_to_units(tmp_path, capsys):
         (("--tells", "answers"), 1, "cannot ask it for answers"),
         (("--tells", "nothing", "--table", "TABLE"), 1, "the table has no property 'nothing'"),
         (("--tells", "name", "--table", "TABLE"), 1, "holds names"),
-        (("--tells", "age", "--inputs", "INPUTS"), 2, "--inputs is for --tells answers"),
+        (("--tells", "age", "--inputs", "INPUTS"), 2, "--inputs is for --tells answers or accuracy"),
         (("--tells", "answers", "--inputs", "INPUTS", "--table", "TABLE"), 2, "without --table"),
         (("--tells", "answers", "--inputs", "CHECKPOINT"), 2, "name a .npy file"),
+        (("--tells", "accuracy", "--inputs", "INPUTS"), 2, "takes --inputs and --labels"),
+        (("--tells", "answers", "--labels", "INPUTS"), 2, "which nothing else takes"),
+        (("--tells", "accuracy", "--labels", "INPUTS"), 2, "takes --inputs beside --labels"),
         (("--before", "CHECKPOINT", "--method", "gradient"), 2, "a difference is always integrated"),
         (("--before", "CHECKPOINT"), 1, "no difference to share out"),
     ],

@@ -17,7 +17,7 @@ from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.inspect.attribute import attribute, attribute_difference, remove_units
 from weightspace.inspect.deletion import deletion_curve
-from weightspace.inspect.question import Asker, Question, ask_answers
+from weightspace.inspect.question import Asker, Question, ask_accuracy, ask_answers
 
 METHODS = ["integrated", "gradient", "leave-one-out"]
 
@@ -180,6 +180,36 @@ def test_agreement_on_inputs_of_ones_own_is_measured_on_them(encoder):
     assert part == pytest.approx(float((whole.exp() * (whole - less)).sum(1).mean()))
     with pytest.raises(EncoderError, match=r"takes inputs of shape \(1, 4, 4\)"):
         ask_answers(encoder, net, torch.zeros(2, 1, 5, 5))
+
+
+def test_accuracy_on_labelled_inputs_is_what_counting_says_whatever_the_scale(encoder):
+    net, x = build(), torch.randn(400, 1, 4, 4, generator=Generator().manual_seed(1)).double()
+    labels = torch.randint(3, (400,), generator=Generator().manual_seed(2))
+    with torch.no_grad():
+        told = to_module(net)(x).argmax(1)
+    labels[:300] = told[:300]
+    share = float((labels == told).float().mean())
+    found = attribute(encoder, net, ask_accuracy(encoder, net, x, labels), method="leave-one-out")
+    assert found.value == pytest.approx(share, abs=0.05) and share > 0.75
+    loud = replace(net, tensors=dict(net.tensors) | {n: 9 * net.tensors[n] for n in ("5.weight", "5.bias")})
+    again = attribute(encoder, loud, ask_accuracy(encoder, loud, x, labels), method="leave-one-out")
+    assert again.value == pytest.approx(found.value) and parts_by_unit(again) == pytest.approx(parts_by_unit(found))
+    wrong = Asker(encoder, net, ask_accuracy(encoder, net, x, (labels + 1) % 3))
+    assert float(wrong(wrong.alone)) < 0.25
+
+
+def test_a_silent_network_names_half_of_nothing_and_has_slopes(encoder):
+    net = build()
+    silent = replace(net, tensors={name: torch.zeros_like(tensor) for name, tensor in net.tensors.items()})
+    question = ask_accuracy(encoder, silent, torch.ones(5, 1, 4, 4).double(), torch.zeros(5, dtype=torch.int64))
+    found = attribute(encoder, silent, question, method="gradient")
+    assert found.value == 0.5 and all(abs(unit.part) < 1e-9 for unit in found.units)
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(4).long(), torch.full((5,), 3), torch.zeros(5), torch.full((5,), -1)])
+def test_labels_that_are_not_the_classes_of_the_inputs_are_said(encoder, labels):
+    with pytest.raises(EncoderError, match="one whole number an input, from 0 to 2"):
+        ask_accuracy(encoder, build(), torch.ones(5, 1, 4, 4).double(), labels)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Parameter
 
-from weightspace.cli.manners import UsageError, read_inputs
+from weightspace.cli.manners import UsageError, read_inputs, read_labels
 from weightspace.cli.show import show
 from weightspace.encode import DEFAULT
 
@@ -32,15 +32,18 @@ class Asked:
     Args:
         tells: A property: one that the encoder predicts, or a column of numbers of `--table`. Of a property of names
             say which, as in dataset=mnist. `answers`: how far the network's answers to the encoder's learned inputs,
-            or to those of `--inputs`, stay the same. By default test_accuracy; with `--before`, the distance of the
-            latents.
-        inputs: A .npy file of unlabelled inputs of the network, one each row, for `answers`.
+            or to those of `--inputs`, stay the same. `accuracy`: the share of `--inputs` that the network itself names
+            as `--labels` do, blurred so that it has slopes. By default test_accuracy; with `--before`, the distance of
+            the latents.
+        inputs: A .npy file of inputs of the network, one each row, for `answers` and `accuracy`.
+        labels: A .npy file of their classes, for `accuracy`.
         table: Table that the same encoder wrote: a linear probe is fitted to its column instead.
         encoder: Encoder that ships, or the folder of one.
     """
 
     tells: str | None = None
     inputs: Path | None = None
+    labels: Path | None = None
     table: Path | None = None
     encoder: str = DEFAULT
 
@@ -97,17 +100,24 @@ def attribute(
 
 
 def _question(encoder: Encoder, network: Checkpoint, asked: Asked) -> Question:
-    from weightspace.inspect.question import ask_answers, ask_predictor, ask_table
+    from weightspace.inspect.question import ask_accuracy, ask_answers, ask_predictor, ask_table
 
     name, _, answer = (asked.tells or "test_accuracy").partition("=")
-    if asked.inputs is not None and (name != "answers" or asked.table is not None):
-        raise UsageError("--inputs is for --tells answers, without --table.")
+    if asked.inputs is not None and (name not in ("answers", "accuracy") or asked.table is not None):
+        raise UsageError("--inputs is for --tells answers or accuracy, without --table.")
+    if (asked.labels is not None) != (name == "accuracy" and asked.table is None):
+        raise UsageError("--tells accuracy takes --inputs and --labels, which nothing else takes.")
     if asked.table is not None:
         from weightspace.latents.table import LatentTable
 
         return ask_table(encoder, LatentTable.read_parquet(asked.table), name)
+    inputs = None if asked.inputs is None else read_inputs(asked.inputs)
+    if asked.labels is not None:
+        if inputs is None:
+            raise UsageError("--tells accuracy takes --inputs beside --labels.")
+        return ask_accuracy(encoder, network, inputs, read_labels(asked.labels))
     if name == "answers":
-        return ask_answers(encoder, network, None if asked.inputs is None else read_inputs(asked.inputs))
+        return ask_answers(encoder, network, inputs)
     return ask_predictor(encoder, name, answer or None)
 
 

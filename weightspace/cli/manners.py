@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from weightspace.errors import WeightspaceError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -114,10 +115,30 @@ def read_inputs(path: Path) -> Tensor:
     import numpy as np
     import torch
 
+    array = _read_array(path, "--inputs")
+    if array.ndim < 2 or array.dtype.kind not in "iuf" or not array.size:
+        raise UsageError(f"--inputs {path}: must be one array of numbers, an input each row.")
+    return torch.from_numpy(array).float() if array.dtype.kind == "f" else torch.from_numpy(array.astype(np.int64))
+
+
+def read_labels(path: Path) -> Tensor:
+    """Return the classes in a .npy file, `(inputs,)`."""
+    import numpy as np
+    import torch
+
+    array = _read_array(path, "--labels")
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
+        raise UsageError(f"--labels {path}: must be one row of whole numbers, the class of each input.")
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _read_array(path: Path, option: str) -> np.ndarray:
+    import numpy as np
+
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"--inputs {path}: cannot be read ({error}): name a .npy file.") from None
-    if not isinstance(array, np.ndarray) or array.ndim < 2 or array.dtype.kind not in "iuf" or not array.size:
-        raise UsageError(f"--inputs {path}: must be one array of numbers, an input each row.")
-    return torch.from_numpy(array).float() if array.dtype.kind == "f" else torch.from_numpy(array.astype(np.int64))
+        raise UsageError(f"{option} {path}: cannot be read ({error}): name a .npy file.") from None
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{option} {path}: holds several arrays: name a .npy file.")
+    return array

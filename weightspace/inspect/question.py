@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.encode.answers import input_shape, run_networks
@@ -22,6 +23,8 @@ from weightspace.latents.table import LatentTable
 
 TOGETHER = 1 << 23
 """Numbers of networks that are encoded at once, where gradients are wanted."""
+BLUR = 0.1
+"""How far a right answer must lead until it counts as right, of the root mean square of the leads."""
 
 Read = Callable[[Tensor, Tensor | None], Tensor]
 """From vectors `(models, latent)` and answers `(models, inputs, outputs)`, None where networks are not run, to a number
@@ -138,6 +141,55 @@ def ask_answers(encoder: Encoder, checkpoint: Checkpoint, inputs: Tensor | None 
         EncoderError: The encoder has no learned inputs, or the network cannot be run on them or on `inputs`, or has
             one output.
     """
+    answers = _answers(encoder, checkpoint, inputs)
+    before = answers.log_softmax(2)
+
+    def read(_: Tensor, answers: Tensor | None) -> Tensor:
+        assert answers is not None
+        return -(before.exp() * (before - answers.log_softmax(2))).sum(2).mean(1)
+
+    return Question("agreement of answers", read, inputs)
+
+
+def ask_accuracy(encoder: Encoder, checkpoint: Checkpoint, inputs: Tensor, labels: Tensor) -> Question:
+    """Return the share of labelled inputs that a network names right, blurred so that it has slopes.
+
+    An input counts as the sigmoid of how far its class leads the highest other one, over a tenth of the leads' root
+    mean square: whatever the scale of the logits, as accuracy itself. No encoder predicts anything here.
+
+    Args:
+        encoder: Gives the precision in which networks are run.
+        checkpoint: The network; it says how it is run.
+        inputs: Of the kind that it was made for, `(inputs, *shape)`; a thousand say much more than a hundred.
+        labels: Their classes, whole numbers `(inputs,)`.
+
+    Raises:
+        EncoderError: The network cannot be run on the inputs, or has one output, or labels are not its classes.
+    """
+    classes = _answers(encoder, checkpoint, inputs).shape[2]
+    whole = not labels.is_floating_point() and labels.dtype != torch.bool
+    if labels.shape != inputs.shape[:1] or not whole or labels.min() < 0 or labels.max() >= classes:
+        raise EncoderError(
+            f"labels must be one whole number an input, from 0 to {classes - 1} for {checkpoint.source}: "
+            f"{len(inputs)} of them, not {tuple(labels.shape)} of {labels.dtype}. Name those of the inputs."
+        )
+    right = one_hot(labels.long(), classes).bool()
+
+    def read(_: Tensor, answers: Tensor | None) -> Tensor:
+        assert answers is not None
+        leads = answers[:, right] - answers.masked_fill(right, -torch.inf).amax(2)
+        size = (leads.square().mean(1, keepdim=True) + torch.finfo(leads.dtype).tiny).sqrt()  # slopes at 0 are finite
+        return (leads / (BLUR * size)).sigmoid().mean(1)
+
+    return Question("share of inputs named right", read, inputs)
+
+
+def _answers(encoder: Encoder, checkpoint: Checkpoint, inputs: Tensor | None) -> Float[Tensor, "one inputs outputs"]:
+    """What a network answers to inputs, or to the learned ones.
+
+    Raises:
+        EncoderError: It cannot be run on them, or has one output.
+    """
     with torch.no_grad():
         asker = Asker(encoder, checkpoint, Question("", lambda vectors, _: vectors, inputs))
         answers = asker.answers(asker.alone)
@@ -146,13 +198,7 @@ def ask_answers(encoder: Encoder, checkpoint: Checkpoint, inputs: Tensor | None 
             f"{checkpoint.source}: {encoder.id} cannot ask it for answers: it takes an encoder with learned inputs, a "
             "network whose checkpoint says how it is run, and two outputs at least. Ask for a predicted property."
         )
-    before = answers.log_softmax(2)
-
-    def read(_: Tensor, answers: Tensor | None) -> Tensor:
-        assert answers is not None
-        return -(before.exp() * (before - answers.log_softmax(2))).sum(2).mean(1)
-
-    return Question("agreement of answers", read, inputs)
+    return answers
 
 
 class Asker:
