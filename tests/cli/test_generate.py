@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.audit.made_up import save_small
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.cli import run
+from weightspace.decode.decoder import Decoder
 from weightspace.execute.module import to_module
 
 
@@ -49,6 +51,15 @@ def test_a_table_is_printed_and_another_architecture_can_be_asked_for(folders, t
     assert generate(folders, tmp_path / "new", "--count", "2", "--architecture", spec) == 0
     said = capsys.readouterr().out
     assert "decoded training networks" in said and "to_module" in said
+    shapes = {tuple(t.shape) for t in load_checkpoint(tmp_path / "new" / "00000.safetensors").tensors.values()}
+    assert (5, 64) in shapes
+
+
+def test_an_architecture_takes_the_inputs_of_the_generator_where_the_decoder_knows_several(folders, tmp_path):
+    decoder = Decoder.from_pretrained(folders / "decoder")
+    replace(decoder, shapes=((1, 16, 16), *decoder.shapes)).save(tmp_path / "both")
+    more = ["--count", "1", "--architecture", "mlp:width=5,depth=1", "--decoder", str(tmp_path / "both")]
+    assert run(["generate", str(folders / "generator"), "-o", str(tmp_path / "new"), *more]) == 0
     shapes = {tuple(t.shape) for t in load_checkpoint(tmp_path / "new" / "00000.safetensors").tensors.values()}
     assert (5, 64) in shapes
 

@@ -95,7 +95,7 @@ def generate(
     generator, reference = Generator.from_pretrained(folder), Reference.load(folder)
     decoder = Decoder.from_pretrained(how.decoder or reference.decoder.rpartition("@")[0])
     sample = _draw(generator, count, what)
-    sample = _in_architecture(sample, what.architecture, decoder)
+    sample = _in_architecture(sample, what.architecture, decoder, tuple(reference.inputs.shape[1:]))
     about = {
         "generator": f"{generator.name} ({generator.kind})",
         "decoder": decoder.id,
@@ -126,7 +126,8 @@ def _draw(generator: Generator, count: int, what: What) -> Sample:
     return generator.sample(count, condition=what.condition, seed=what.seed, guidance=guidance, beyond=what.beyond)
 
 
-def _in_architecture(sample: Sample, architecture: str | None, decoder: Any) -> Sample:
+def _in_architecture(sample: Sample, architecture: str | None, decoder: Any, inputs: tuple[int, ...]) -> Sample:
+    """Give every network one architecture, by default for the inputs that the audit tests on."""
     if architecture is None:
         return sample
     from dataclasses import replace
@@ -134,7 +135,7 @@ def _in_architecture(sample: Sample, architecture: str | None, decoder: Any) -> 
     from weightspace.zoo.architecture import architecture_of
     from weightspace.zoo.families.signature import Signature
 
-    program = architecture_of(architecture, signature=Signature(decoder.inputs, decoder.classes))
+    program = architecture_of(architecture, signature=Signature(inputs, decoder.classes))
     decoder.check_architecture(program)
     return replace(sample, architectures=(program.to_json(),) * len(sample))
 
