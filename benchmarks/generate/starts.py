@@ -7,7 +7,8 @@ ones; the training networks nearest to the generated ones; aligned soups of 16 t
 networks of another population about its median, where several populations are named. The target is the 95th percentile
 of the zoo's test accuracies. With `--new DATASET`, which no network of the zoo has seen, the target is 0.95 of what
 random starts reach at the end, and generated networks are asked for the best fifth. Each start has its own best of
-the same learning rates, chosen by accuracy on kept-back training examples.
+the same learning rates, chosen by accuracy on kept-back training examples along the curve; `soonest` are the fewest
+steps at any of them, for a rate that is fast at first may never arrive.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from weightspace.audit.baselines.pool import Pool
 from weightspace.audit.baselines.random_start import draw_start
 from weightspace.audit.baselines.retrieval import retrieve
 from weightspace.audit.baselines.soup import average_soups
-from weightspace.audit.finetune import Curve, Plan, train_on
+from weightspace.audit.finetune import Curve, Plan, train_rates
 from weightspace.decode.decoder import Decoder
 from weightspace.graph.trace.program import Program
 from weightspace.zoo.data import Dataset, load_dataset
@@ -99,32 +100,38 @@ def measure(zoo: Zoo, others: list[Zoo], decoder: Decoder, args: argparse.Namesp
     data = load_dataset(args.new, args.data_dir) if args.new else zoo.data
     module = module_for(zoo, architecture, data).to(args.device)
     plan = Plan((*(m for m in MARKS if m < args.steps), args.steps), test=args.inputs, seed=args.seed)
-    curves = {name: train_on(module, start, data, plan) for name, start in starts.items()}
+    curves = {name: train_rates(module, start, data, plan) for name, start in starts.items()}
     target = float(np.quantile(zoo.known.train.accuracy, 0.95))
     if args.new:
-        target = 0.95 * float(curves["random"].mean[-1])
-    base = curves["random"].steps_to(target)
+        target = 0.95 * float(curves["random"][0].mean[-1])
     return {
         "population": zoo.name,
         "dataset": args.new or data.name,
         "target": target,
         "networks": args.count,
-        "starts": {name: _told(curve, target, base) for name, curve in curves.items()},
+        "starts": {name: _told(tried, target, curves["random"]) for name, tried in curves.items()},
     }
 
 
-def _told(curve: Curve, target: float, base: float) -> dict[str, Any]:
-    steps = curve.steps_to(target)
-    known = np.isfinite([steps, base]).all() and base > 0
+def _told(tried: list[Curve], target: float, random: list[Curve]) -> dict[str, Any]:
+    curve, first = tried[0], min(tried, key=lambda c: c.steps_to(target))
+    steps, soonest = curve.steps_to(target), first.steps_to(target)
     return {
         "steps": steps if np.isfinite(steps) else None,
-        "share_of_random": steps / base if known else None,
+        "share_of_random": _share(steps, random[0].steps_to(target)),
         "rate": curve.rate,
+        "soonest": soonest if np.isfinite(soonest) else None,
+        "soonest_share": _share(soonest, min(c.steps_to(target) for c in random)),
+        "soonest_rate": first.rate,
         "first": float(curve.mean[0]),
         "last": float(curve.mean[-1]),
         "area": float(curve.mean.mean()),
         "curve": dict(zip(map(str, curve.steps), curve.mean.tolist(), strict=True)),
     }
+
+
+def _share(steps: float, base: float) -> float | None:
+    return steps / base if np.isfinite([steps, base]).all() and base > 0 else None
 
 
 def main() -> None:
@@ -143,9 +150,11 @@ def main() -> None:
     for one in found:
         print(f"\n{one['population']} on {one['dataset']}: steps to {one['target']:.3f}")
         for name, row in one["starts"].items():
-            steps, share = (f"{row[k]:.3g}" if row[k] is not None else "never" for k in ("steps", "share_of_random"))
+            keys = ("steps", "share_of_random", "soonest", "soonest_share")
+            steps, share, soonest, part = (f"{row[k]:.3g}" if row[k] is not None else "never" for k in keys)
             curve = " ".join(f"{step}:{value:.3f}" for step, value in row["curve"].items())
             print(f"{name:34} {steps:>8} steps, {share} of random's, rate {row['rate']:g}  {curve}")
+            print(f"{'':34} {soonest:>8} steps, {part} of random's, at the rate that is there soonest")
 
 
 if __name__ == "__main__":

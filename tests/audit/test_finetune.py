@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Generator as Random
 
-from weightspace.audit.finetune import Curve, Plan, train_on
+from weightspace.audit.finetune import Curve, Plan, train_on, train_rates
 from weightspace.zoo.data import load_dataset
 from weightspace.zoo.families import build_network
 
@@ -21,6 +21,9 @@ def test_trained_starts_are_ahead_and_all_start_where_they_are():
     again = train_on(module, start, data, plan)
     np.testing.assert_array_equal(curve.accuracy, again.accuracy)
     assert curve.rate == 1e-2
+    best, other = train_rates(module, start, data, plan)
+    np.testing.assert_array_equal(best.accuracy, curve.accuracy)
+    assert other.rate == 1e-3 and best.steps_to(0.5) < other.steps_to(0.5)
 
 
 def test_steps_are_read_off_between_measurements():

@@ -81,7 +81,15 @@ class Plan:
 
 
 def train_on(module: nn.Module, start: Mapping[str, Tensor], data: Dataset, plan: Plan) -> Curve:
-    """Return the curve of networks of one architecture, trained on the device of the module.
+    """Return the curve of networks of one architecture at their best learning rate: the first of `train_rates`."""
+    return train_rates(module, start, data, plan)[0]
+
+
+def train_rates(module: nn.Module, start: Mapping[str, Tensor], data: Dataset, plan: Plan) -> list[Curve]:
+    """Return one curve a learning rate, trained on the device of the module, the best on kept-back examples first.
+
+    Best is the highest mean along the curve. A rate that is fast at first can level off early: whoever asks for steps
+    to a target looks at all of them.
 
     Args:
         module: Of the architecture.
@@ -93,7 +101,7 @@ def train_on(module: nn.Module, start: Mapping[str, Tensor], data: Dataset, plan
     kept = min(VALIDATION, len(data.x) // 5)
     held = (data.x[:kept].to(device), data.y[:kept].to(device))
     test = (data.x_test[: plan.test].to(device), data.y_test[: plan.test].to(device))
-    best: tuple[float, Curve] | None = None
+    found: list[tuple[float, Curve]] = []
     for rate in plan.rates:
         task = Examples(
             (data.x[kept:].to(device), data.y[kept:].to(device)),
@@ -111,11 +119,8 @@ def train_on(module: nn.Module, start: Mapping[str, Tensor], data: Dataset, plan
                 seen.append(_accuracy(module, weights, *test))
             if step < plan.steps[-1]:
                 training.advance()
-        score = float(np.mean(told))
-        if best is None or score > best[0]:
-            best = (score, Curve(plan.steps, np.stack(seen), rate))
-    assert best is not None
-    return best[1]
+        found.append((float(np.mean(told)), Curve(plan.steps, np.stack(seen), rate)))
+    return [curve for _, curve in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _run(plan: Plan, rate: float, number: int) -> dict[str, Any]:
