@@ -122,7 +122,7 @@ panels[0].set_ylabel("accuracy lost, points")
 figure.tight_layout()
 
 # %% [markdown]
-# **What one sees.** Most units cost next to nothing, a few cost points. All three find those few. Of this network, which
+# **What one sees.** Most units cost next to nothing, a few cost points. All three find those few. Of this network, that
 # names nearly all digits right, the *answers* say most: few labelled digits lie where a unit tips the scale.
 #
 # **What it does not show.** One network is an anecdote. Over a hundred, labels order units best by far;
