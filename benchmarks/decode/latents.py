@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from weightspace.encode.encoder import Encoder
 from weightspace.execute.pieces import run_in_pieces
 from weightspace.train.decoder_data import dataset_of, read_stacks
+from weightspace.train.encoded import scaled
 from weightspace.zoo.data import load_dataset
 from weightspace.zoo.stacks import encode_stack
 from weightspace.zoo.store import Population, find_population
@@ -26,10 +27,9 @@ PENALTY, COMPONENTS = 30.0, 1e-2
 """Of the ridge: of standardised numbers; of components, as a share of their mean square."""
 
 
-def scaled(logits: Tensor) -> Tensor:
-    """Return logits centred and of root mean square one, network by network, `(models, inputs times classes)`."""
-    centred = logits - logits.mean(2, keepdim=True)
-    return (centred / (centred.square().mean((1, 2), keepdim=True) + 1e-6).sqrt()).flatten(1)
+def flat(logits: Tensor) -> Tensor:
+    """Return scaled logits, `(models, inputs times classes)`."""
+    return scaled(logits).flatten(1)
 
 
 def read(encoder: Encoder, population: Population, part: str, inputs: Tensor, count: int) -> tuple[Tensor, ...]:
@@ -42,7 +42,7 @@ def read(encoder: Encoder, population: Population, part: str, inputs: Tensor, co
 def agreement(known: Tensor, unknown: Tensor, answers: tuple[Tensor, Tensor], penalty: Tensor | float) -> float:
     """Share of equal answers of a ridge fitted on known numbers and asked about unknown ones."""
     theirs, wanted = answers
-    y = scaled(theirs)
+    y = flat(theirs)
     gram = known.T @ known + penalty * torch.eye(known.shape[1])
     weight = torch.linalg.solve(gram, known.T @ (y - y.mean(0)))
     told = (unknown @ weight + y.mean(0)).view_as(wanted)
@@ -78,12 +78,12 @@ def main() -> None:
         print(f"{encoder.id}, {name} ({x.shape[1]}): {agreement(x, z, (theirs, wanted), PENALTY):.3f}", flush=True)
     for count in (32, 64, 128, 256):
         for numbers in (128, 256):
-            x, z = components(scaled(seen[:, :count]), scaled(asked[:, :count]), numbers)
+            x, z = components(flat(seen[:, :count]), flat(asked[:, :count]), numbers)
             penalty = COMPONENTS * x.square().sum() / x.shape[1]
             told = agreement(x, z, (theirs, wanted), penalty)
             print(f"answers to {count} training inputs, {numbers} components: {told:.3f}", flush=True)
     for numbers in (64, 128, 256):
-        x, z = components(scaled(theirs), scaled(wanted), numbers)
+        x, z = components(flat(theirs), flat(wanted), numbers)
         print(f"the answers asked for, {numbers} components: {agreement(x, z, (theirs, wanted), 0.0):.3f}", flush=True)
 
 

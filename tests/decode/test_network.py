@@ -94,7 +94,8 @@ def test_vectors_are_seen_in_a_metric_at_mean_square_one():
     decoder, vectors = network(), latents(9)
     metric = torch.zeros(SMALL.latent, SMALL.latent, dtype=torch.float64)
     metric[1, 1], metric[2, 2] = 1.0, 4.0
-    decoder.standardise(vectors, metric)
+    decoder.standardise(vectors)
+    decoder.look(vectors, metric)
     x = (vectors - decoder.mean) / decoder.spread
     seen = x @ decoder.view
     torch.testing.assert_close(seen.square().mean(), torch.ones((), dtype=torch.float64))

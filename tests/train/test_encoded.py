@@ -18,6 +18,11 @@ def answering(vectors: Tensor, slopes: Tensor, inputs: Tensor) -> Encoded:
     return Encoded(vectors, answers, inputs, plain.own, plain.menu)
 
 
+def metric_of(groups: list[Encoded]) -> Tensor:
+    every = torch.cat([one.vectors for one in groups])
+    return answers_metric(groups, lambda vectors: (vectors - every.mean(0)) / every.std(0))
+
+
 def test_scaled_logits_are_centred_and_of_one_size():
     told = scaled(5 * draw(3, 10, 4) + 7)
     torch.testing.assert_close(told.mean(2), torch.zeros(3, 10), rtol=0, atol=1e-5)
@@ -28,12 +33,12 @@ def test_what_answers_follow_weighs_and_what_they_do_not_follow_does_not():
     vectors, inputs = draw(300, 6), draw(8, 5, seed=1)
     slopes = torch.zeros(6, 24)
     slopes[1], slopes[4] = draw(24, seed=2), 0.5 * draw(24, seed=3)
-    metric = answers_metric([answering(vectors, slopes, inputs)])
+    metric = metric_of([answering(vectors, slopes, inputs)])
     torch.testing.assert_close(metric, metric.T)
     told = metric.diagonal()
     assert told[1] > 2 * told[4] > 10 * told[[0, 2, 3, 5]].max()
     plain = group(4)
-    blind = answers_metric([Encoded(vectors, draw(300, 8, 3, seed=5), inputs, plain.own, plain.menu)])
+    blind = metric_of([Encoded(vectors, draw(300, 8, 3, seed=5), inputs, plain.own, plain.menu)])
     assert blind.trace() < 0.2 * metric.trace()
 
 
@@ -42,5 +47,5 @@ def test_pools_count_by_their_networks():
     one, other = torch.zeros(6, 24), torch.zeros(6, 24)
     one[1], other[2] = draw(24, seed=2), draw(24, seed=2)
     groups = [answering(first, one, draw(8, 5, seed=1)), answering(second, other, draw(8, 5, seed=2))]
-    told = answers_metric(groups).diagonal()
+    told = metric_of(groups).diagonal()
     assert told[1] > 5 * told[2] > 5 * told[3]

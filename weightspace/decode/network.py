@@ -110,19 +110,25 @@ class DecoderNetwork(nn.Module):
         self.level = matrix(width, 1)
 
     @torch.no_grad()
-    def standardise(
-        self, vectors: Float[Tensor, "models latent"], metric: Float[Tensor, "latent latent"] | None = None
-    ) -> None:
-        """Take from vectors how a vector is seen: standardised, in a metric, of mean square one.
-
-        Args:
-            vectors: To learn from; numbers of them that hardly vary are left small.
-            metric: Of standardised vectors, symmetric; `I` if None. What it holds for near is seen as near.
-        """
+    def standardise(self, vectors: Float[Tensor, "models latent"]) -> None:
+        """Take mean and deviation from vectors; numbers that hardly vary are left small."""
         self.mean.copy_(vectors.mean(0))
         self.spread.copy_(vectors.std(0) + 1e-3)
-        x = ((vectors - self.mean) / self.spread).double()
-        values, axes = torch.linalg.eigh(torch.eye(x.shape[1]).to(x) if metric is None else metric.to(x))
+
+    def standardised(self, vectors: Float[Tensor, "models latent"]) -> Float[Tensor, "models latent"]:
+        """Return vectors less the mean, in deviations."""
+        return (vectors - self.mean) / self.spread
+
+    @torch.no_grad()
+    def look(self, vectors: Float[Tensor, "models latent"], metric: Float[Tensor, "latent latent"]) -> None:
+        """See standardised vectors in a metric from now on, at mean square one over `vectors`.
+
+        Args:
+            vectors: To take principal components of, and the size.
+            metric: Of standardised vectors, symmetric; what it holds for near is seen as near.
+        """
+        x = self.standardised(vectors).double()
+        values, axes = torch.linalg.eigh(metric.to(x))
         view = axes * values.clamp_min(0).sqrt() @ axes.T
         seen = x @ view
         axes = torch.linalg.eigh(seen.T @ seen).eigenvectors.flip(1)[:, : self.config.numbers or None]
@@ -131,7 +137,7 @@ class DecoderNetwork(nn.Module):
 
     def forward(self, vectors: Float[Tensor, "models latent"], target: Target) -> dict[str, Tensor]:
         """Return the weights of a network for each vector, `(models, *stored shape)` by tensor name."""
-        x = ((vectors - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
+        x = self.standardised(vectors).clamp(-FARTHEST, FARTHEST)
         h = x @ self.view @ self.entry
         for rise, fall in zip(self.rise, self.fall, strict=True):
             h = h + silu(_even(h) @ rise) @ fall

@@ -66,7 +66,9 @@ class DecoderTraining:
         self.network, self.groups, self.rate, self.seed, self.step = network, list(groups), learning_rate, seed, 0
         self.noise = noise
         self.shares = torch.tensor([len(group) ** 0.5 for group in groups])
-        network.standardise(torch.cat([group.vectors for group in groups]), answers_metric(groups))
+        vectors = torch.cat([group.vectors for group in groups])
+        network.standardise(vectors)
+        network.look(vectors, answers_metric(groups, network.standardised))
         fused = groups[0].vectors.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01, fused=fused)
         self.average = copy.deepcopy(network).requires_grad_(False)

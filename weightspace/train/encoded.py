@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,7 +55,9 @@ def scaled(logits: Float[Tensor, "models inputs classes"]) -> Float[Tensor, "mod
 
 
 @torch.no_grad()
-def answers_metric(groups: Sequence[Encoded]) -> Float[Tensor, "latent latent"]:
+def answers_metric(
+    groups: Sequence[Encoded], standardised: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "latent latent"]:
     """Return the metric in which standardised latents are as far apart as the answers that they foretell.
 
     Numbers of a latent are of one size, and few of them tell most of what a network answers. For each pool of inputs a
@@ -64,19 +66,19 @@ def answers_metric(groups: Sequence[Encoded]) -> Float[Tensor, "latent latent"]:
 
     Args:
         groups: Those of one pool share one tensor of inputs.
+        standardised: Takes vectors to standardised ones.
     """
-    vectors = torch.cat([group.vectors for group in groups])
-    mean, spread = vectors.mean(0), vectors.std(0) + 1e-3
+    networks, latent = sum(map(len, groups)), groups[0].vectors.shape[1]
     pools: dict[int, list[Encoded]] = {}
     for group in groups:
         pools.setdefault(id(group.inputs), []).append(group)
-    found = torch.zeros(vectors.shape[1], vectors.shape[1], dtype=torch.float64, device=vectors.device)
+    found = torch.zeros(latent, latent, dtype=torch.float64, device=groups[0].vectors.device)
     for pool in pools.values():
-        x = (torch.cat([group.vectors for group in pool]) - mean) / spread
+        x = standardised(torch.cat([group.vectors for group in pool]))
         y = torch.cat([scaled(group.answers[:, :SHOWN].float()).flatten(1) for group in pool])
         x, y = x - x.mean(0), y - y.mean(0)
         square = (x.T @ x).double()
         square.diagonal().add_(RIDGE * len(x))
         slopes = torch.linalg.solve(square, (x.T @ y).double())
-        found += len(x) / len(vectors) * slopes @ slopes.T / y.square().mean(0).sum()
+        found += len(x) / networks * slopes @ slopes.T / y.square().mean(0).sum()
     return found
