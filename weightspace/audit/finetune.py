@@ -80,11 +80,6 @@ class Plan:
     seed: int = 0
 
 
-def train_on(module: nn.Module, start: Mapping[str, Tensor], data: Dataset, plan: Plan) -> Curve:
-    """Return the curve of networks of one architecture at their best learning rate: the first of `train_rates`."""
-    return train_rates(module, start, data, plan)[0]
-
-
 def train_rates(module: nn.Module, start: Mapping[str, Tensor], data: Dataset, plan: Plan) -> list[Curve]:
     """Return one curve a learning rate, trained on the device of the module, the best on kept-back examples first.
 
