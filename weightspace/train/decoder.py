@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from math import cos, pi
 from typing import Any
 
@@ -15,6 +16,7 @@ from weightspace.decode.network import DecoderNetwork
 from weightspace.execute.stack import run_stacked
 from weightspace.train.encoded import Encoded, answers_metric, scaled
 from weightspace.train.into import Into
+from weightspace.train.recorded import Recorded
 from weightspace.zoo.seeds import mix_seed
 
 MOST = 20.0
@@ -72,6 +74,7 @@ class DecoderTraining:
         fused = groups[0].vectors.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01, fused=fused)
         self.average = copy.deepcopy(network).requires_grad_(False)
+        self.recorded = Recorded(list(network.parameters()))
 
     def advance(self, progress: float, *, networks: int = 32, images: int = 64) -> Tensor:
         """Make one update and return its loss, left where it was computed.
@@ -87,9 +90,10 @@ class DecoderTraining:
         draw = Generator().manual_seed(mix_seed(self.seed, "decoder", self.step))
         group = self.groups[int(torch.multinomial(self.shares, 1, generator=draw))]
         own = torch.rand((), generator=draw) < OWN
-        loss = self._loss(group, group.own if own else group.menu.draw(draw), (networks, images), draw)
-        self.optimizer.zero_grad()
-        loss.backward()
+        into = group.own if own else group.menu.draw(draw)
+        loss = self.recorded.backward(
+            into, partial(self._loss, into), self._draw(group, into, (networks, images), draw)
+        )
         size = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for parameter in self.network.parameters():  # one update that went wrong must not end the training
             if parameter.grad is not None:
@@ -99,9 +103,10 @@ class DecoderTraining:
         behind = max(1 - KEPT, 10 / (9 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), behind)
-        return loss.detach()
+        return loss
 
-    def _loss(self, group: Encoded, into: Into, wanted: tuple[int, int], draw: Generator) -> Tensor:
+    def _draw(self, group: Encoded, into: Into, wanted: tuple[int, int], draw: Generator) -> tuple[Tensor, ...]:
+        """Vectors of networks, inputs, and what the networks answer to them."""
         networks, images = wanted
         count = min(len(group), max(1, round(networks * into.together)))
         device = group.vectors.device
@@ -111,9 +116,10 @@ class DecoderTraining:
         if self.noise:
             drawn = torch.randn(vectors.shape, generator=draw).to(device, non_blocking=True)
             vectors = vectors + self.noise * self.network.spread * drawn
-        decoded = self.network(vectors, into.target)
-        answers = run_lightly(into.module, decoded, group.inputs[shown])
-        return behaviour_loss(answers, group.answers[places[:, None], shown].float())
+        return vectors, group.inputs[shown], group.answers[places[:, None], shown].float()
+
+    def _loss(self, into: Into, vectors: Tensor, inputs: Tensor, answers: Tensor) -> Tensor:
+        return behaviour_loss(run_lightly(into.module, self.network(vectors, into.target), inputs), answers)
 
     @property
     def state(self) -> dict[str, Any]:
