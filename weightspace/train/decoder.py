@@ -21,9 +21,9 @@ from weightspace.zoo.seeds import mix_seed
 
 MOST = 20.0
 """Divergence of one answer, at most: a network that was never trained may be sure of anything."""
-WARMUP, OWN, KEPT = 100, 0.5, 0.999
-"""Updates until the learning rate is at its highest; share of those into a network's own architecture; what the average
-of all parameters keeps of itself in one."""
+WARMUP, BETAS, OWN, KEPT = 1000, (0.9, 0.98), 0.5, 0.999
+"""Updates until the learning rate is at its highest; what averages of gradients and of their squares keep; share of
+updates into a network's own architecture; what the average of all parameters keeps."""
 
 
 def behaviour_loss(answers: Tensor, wanted: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class DecoderTraining:
     Args:
         network: It.
         groups: What is decoded; half of the time into its own architecture, else into one of its menu.
-        learning_rate: At its highest, after a rise over 100 updates; a cosine brings it down by `progress`.
+        learning_rate: At its highest, after a rise over 1,000 updates; a cosine brings it down by `progress`.
         noise: On each number of a latent, in its deviations, so that few networks are not learned by heart.
         seed: Of what is drawn.
     """
@@ -72,7 +72,7 @@ class DecoderTraining:
         network.standardise(vectors)
         network.look(vectors, answers_metric(groups, network.standardised))
         fused = groups[0].vectors.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.01, fused=fused)
+        self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, BETAS, weight_decay=0.01, fused=fused)
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.recorded = Recorded(list(network.parameters()))
 
