@@ -1,10 +1,10 @@
 """Are generated networks a better start for training? Steps to a target, at equal search for the learning rate.
 
-    python -m benchmarks.generate.starts POPULATION ... --encoder FOLDER --decoder FOLDER --data-dir DATA --json
+    python -m benchmarks.generate.starts POPULATION [OTHER ...] --encoder FOLDER --decoder FOLDER --data-dir DATA --json
 
 Starts, as many networks each and of one architecture: generated ones asked for the median accuracy; PyTorch's random
 ones; the training networks nearest to the generated ones; aligned soups of 16 training networks about the median;
-networks of another population about its median, where several populations are named. The target is the 95th percentile
+networks about the median of each other population that is named. The target is the 95th percentile
 of the zoo's test accuracies. With `--new DATASET`, which no network of the zoo has seen, the target is 0.95 of what
 random starts reach at the end, and generated networks are asked for the best fifth. Each start has its own best of
 the same learning rates, chosen by accuracy on kept-back training examples along the curve; `soonest` are the fewest
@@ -142,19 +142,18 @@ def main() -> None:
     parser.add_argument("--new", help="a dataset that no network of the zoo has seen")
     args = parser.parse_args()
     decoder = read_decoder(args)
-    zoos = [read_zoo(name, decoder, args) for name in args.populations]
-    found = [measure(zoo, [z for z in zoos if z is not zoo], decoder, args) for zoo in zoos]
+    zoo, *others = (read_zoo(name, decoder, args) for name in args.populations)
+    found = measure(zoo, others, decoder, args)
     if args.json:
-        print(json.dumps({"encoder": args.encoder, "decoder": decoder.id, "populations": found}, indent=1))
+        print(json.dumps({"encoder": args.encoder, "decoder": decoder.id} | found, indent=1))
         return
-    for one in found:
-        print(f"\n{one['population']} on {one['dataset']}: steps to {one['target']:.3f}")
-        for name, row in one["starts"].items():
-            keys = ("steps", "share_of_random", "soonest", "soonest_share")
-            steps, share, soonest, part = (f"{row[k]:.3g}" if row[k] is not None else "never" for k in keys)
-            curve = " ".join(f"{step}:{value:.3f}" for step, value in row["curve"].items())
-            print(f"{name:34} {steps:>8} steps, {share} of random's, rate {row['rate']:g}  {curve}")
-            print(f"{'':34} {soonest:>8} steps, {part} of random's, at the rate that is there soonest")
+    print(f"{found['population']} on {found['dataset']}: steps to {found['target']:.3f}")
+    for name, row in found["starts"].items():
+        keys = ("steps", "share_of_random", "soonest", "soonest_share")
+        steps, share, soonest, part = (f"{row[k]:.3g}" if row[k] is not None else "never" for k in keys)
+        curve = " ".join(f"{step}:{value:.3f}" for step, value in row["curve"].items())
+        print(f"{name:34} {steps:>8} steps, {share} of random's, rate {row['rate']:g}  {curve}")
+        print(f"{'':34} {soonest:>8} steps, {part} of random's, at the rate that is there soonest")
 
 
 if __name__ == "__main__":
