@@ -4,11 +4,10 @@
 
 Starts, as many networks each and of one architecture: generated ones asked for the median accuracy; PyTorch's random
 ones; the training networks nearest to the generated ones; aligned soups of 16 training networks about the median;
-networks about the median of each other population that is named. The target is the 95th percentile
-of the zoo's test accuracies. With `--new DATASET`, which no network of the zoo has seen, the target is 0.95 of what
-random starts reach at the end, and generated networks are asked for the best fifth. Each start has its own best of
-the same learning rates, chosen by accuracy on kept-back training examples along the curve; `soonest` are the fewest
-steps at any of them, for a rate that is fast at first may never arrive.
+networks about the median of each other population that is named. The target is the 95th percentile of the zoo's test
+accuracies. With `--new DATASET`, which no network of the zoo has seen, the target is 0.95 of what random starts reach
+at the end. Each start has its own best of the same learning rates, chosen by accuracy on kept-back training examples
+along the curve; `soonest` are the fewest steps at any of them, for a rate that is fast at first may never arrive.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from torch import Generator as Random
 from torch import Tensor, nn
 
 from benchmarks.generate.quality import ACCURACY
-from benchmarks.generate.zoo import Zoo, add_arguments, best_fifth, read_decoder, read_zoo
+from benchmarks.generate.zoo import Zoo, add_arguments, read_decoder, read_zoo
 from weightspace.audit.baselines.pool import Pool
 from weightspace.audit.baselines.random_start import draw_start
 from weightspace.audit.baselines.retrieval import retrieve
@@ -62,8 +61,8 @@ def make_starts(zoo: Zoo, others: list[Zoo], decoder: Decoder, args: argparse.Na
     program, every = commonest(zoo)
     generator = zoo.fit("flow", [ACCURACY], args.seed)
     accuracy = zoo.table[ACCURACY][zoo.train]
-    low, high = np.quantile(accuracy, MIDDLE) if not args.new else (accuracy[best_fifth(zoo)].min(), None)
-    condition = {ACCURACY: (float(low), None if high is None else float(high))}
+    low, high = np.quantile(accuracy, MIDDLE)
+    condition = {ACCURACY: (float(low), float(high))}
     sample = generator.sample(args.count, condition=condition, seed=args.seed, guidance=args.guidance)
     places = torch.from_numpy(generator.coordinates.places(sample.vectors))
     group = next(g for g in zoo.groups if g.program == program)
