@@ -1,4 +1,4 @@
-"""Calibrate an encoder again: its intervals and its novelty, on the networks of populations; no weight changes.
+"""Calibrate an encoder again on the networks of populations: how much answers count, intervals, novelty; no weights.
 
     python -m benchmarks.encoder.calibrate ENCODER POPULATION ... --out OUT
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Generator
 
-from weightspace.encode.network import SweepConfig
+from weightspace.encode.network import SweepConfig, learned_numbers
 from weightspace.encode.predictor import LEVEL, Predictor, flatten_predictions
 
 CLASSES = {"activation": ["gelu", "relu", "tanh"]}
@@ -49,6 +49,39 @@ def test_weights_and_answers_are_read_apart_and_their_mean_is_told():
     torch.testing.assert_close(predictor(silent)["epoch"], weights)  # not run: its weights alone
     mixed = torch.cat([vector[:2], silent[2:]])
     torch.testing.assert_close(predictor(mixed)["epoch"][2:], weights[2:])
+
+
+@pytest.mark.parametrize(("of_weights", "expected"), [(True, 0.0), (False, 1.0)])
+def test_what_told_held_out_networks_better_counts_more(of_weights, expected):
+    predictor, vector, columns = read_twice()
+    targets = {name: column[:, 0 if of_weights else 1] for name, column in columns.items()}
+    predictor.calibrate(vector, vector, targets)
+    assert all(abs(predictor.shares[name] - expected) < 0.06 for name in ("epoch", "trained"))
+    torch.testing.assert_close(predictor(vector)["epoch"], targets["epoch"], rtol=0, atol=0.2)
+    silent = torch.cat([vector[:, :5], torch.zeros(len(vector), 2)], 1)
+    torch.testing.assert_close(predictor(silent)["epoch"], columns["epoch"][:, 0])  # its weights alone, whatever counts
+
+
+def test_where_no_held_out_network_was_run_nothing_is_weighed():
+    predictor, vector, columns = read_twice()
+    silent = torch.cat([vector[:, :5], torch.zeros(len(vector), 2)], 1)
+    predictor.calibrate(vector, silent, {name: column[:, 1] for name, column in columns.items()})
+    assert predictor.shares == {}
+    torch.testing.assert_close(predictor(vector)["epoch"], columns["epoch"].mean(1))
+
+
+def read_twice() -> tuple[Predictor, torch.Tensor, dict[str, torch.Tensor]]:
+    """A predictor, vectors, and what weights and answers tell of each property `(networks, 2)`; names as 0 or 1."""
+    sizes = SweepConfig(latent=7, answers=2, probes=1)
+    classes = {"trained": ["False", "True"]}
+    predictor = Predictor(sizes, classes, {"epoch": (0.0, 1.0)}, generator=Generator().manual_seed(0))
+    vector = torch.randn(300, 7, generator=Generator().manual_seed(1))
+    with torch.no_grad():
+        for head in predictor.heads.heads:
+            head.second.mul_(30)  # sure of themselves
+        told = predictor.heads(learned_numbers(vector, 0))
+    columns = {"epoch": told["epoch"][1::2, :, 0].T, "trained": told["trained"][1::2].argmax(2).T.float()}
+    return predictor, vector, columns
 
 
 def test_intervals_and_choices_hold_the_truth_as_often_as_they_say():

@@ -52,6 +52,20 @@ def test_saved_and_loaded_it_says_the_same(tmp_path):
         first.save(tmp_path / "mine")
 
 
+def test_how_much_answers_count_is_saved_and_even_in_encoders_that_do_not_say(tmp_path):
+    first = encoder()
+    even = first.predict(checkpoint())[0].values
+    first.predictor.shares = {"activation": 0.0, "epoch": 0.0}
+    first.save(tmp_path / "mine")
+    again = Encoder.from_pretrained(str(tmp_path / "mine"))
+    assert again.id == first.id and again.predictor.shares == first.predictor.shares
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    del config["shares"]
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
+    older = Encoder.from_pretrained(str(tmp_path / "mine"))
+    assert older.predictor.shares == {} and older.predict(checkpoint())[0].values == even
+
+
 def test_what_networks_answer_counts_where_they_are_run():
     ran, unrun = encoder(), encoder(run=False)
     assert ran.id != unrun.id

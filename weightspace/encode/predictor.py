@@ -17,6 +17,8 @@ from weightspace.encode.properties import PROPERTIES
 
 LEVEL, KINDS = 0.9, "dataset"
 """Share of networks for which intervals hold, and the property by whose prediction networks are parted for them."""
+EVEN, SHARES = 0.5, tuple(i / 20 for i in range(21))
+"""Share of the answers in what is predicted where none was found, and the shares that are tried."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ def flatten_predictions(told: Predictions) -> dict[str, float | str]:
 class Predictor(nn.Module):
     """Reads properties off vectors.
 
+    Each property is told by the weights and by the answers of networks that were run; `shares` says how much the
+    answers count, chosen on networks that no weight was fitted to. Networks that were not run are told by their
+    weights.
+
     Intervals and choices hold the truth for `LEVEL` of networks like those calibrated on, which no weight was fitted
     to (split conformal prediction), among those that are told to be of one dataset too: each has margins of its own.
     Novelty is the Mahalanobis distance from the vectors learned from, in units of
@@ -85,7 +91,8 @@ class Predictor(nn.Module):
         super().__init__()
         self.classes = {name: list(names) for name, names in classes.items()}
         self.scales = {name: (float(mean), float(spread)) for name, (mean, spread) in scales.items()}
-        self.fixed, latent = sizes.fixed, sizes.latent
+        self.shares = dict[str, float]()
+        self.fixed, latent, self.answers_from = sizes.fixed, sizes.latent, sizes.latent - sizes.answers
         numbers = latent - self.fixed - sizes.answers, sizes.answers
         self.heads = PropertyHeads(numbers, self.classes, generator=generator)
         self.names = [name for name in self.heads.widths if name in self.classes or name in self.scales]
@@ -97,15 +104,20 @@ class Predictor(nn.Module):
 
     def forward(self, vector: Float[Tensor, "models latent"]) -> dict[str, Tensor]:
         """Return each property: numbers `(models,)` in their own unit, or probabilities `(models, names)`."""
-        told = {name: each[1::2].mean(0) for name, each in self.heads(learned_numbers(vector, self.fixed)).items()}
-        found = {}
-        for name in self.names:
-            if name in self.classes:
-                found[name] = told[name].softmax(1)
-            else:
-                mean, spread = self.scales[name]
-                found[name] = told[name][:, 0] * spread + mean
-        return found
+        told = self._told(vector)
+        return {name: self._read(name, told[name], self.shares.get(name, EVEN)) for name in self.names}
+
+    def _told(self, vector: Tensor) -> dict[str, Tensor]:
+        """What the layers tell of each property, by weights and by answers, `(one or two, models, width)`."""
+        return {name: each[1::2] for name, each in self.heads(learned_numbers(vector, self.fixed)).items()}
+
+    def _read(self, name: str, told: Tensor, share: float) -> Tensor:
+        """One property as `forward` returns it, of what is told by weights and by answers."""
+        merged = told[0] if len(told) == 1 else (1 - share) * told[0] + share * told[1]
+        if name in self.classes:
+            return merged.softmax(1)
+        mean, spread = self.scales[name]
+        return merged[:, 0] * spread + mean
 
     def novelty(self, vector: Float[Tensor, "models latent"]) -> Float[Tensor, " models"]:
         """Return how far vectors lie from those learned from; 1 is the 99th percentile of networks like them."""
@@ -113,23 +125,21 @@ class Predictor(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, learned: Tensor, held_out: Tensor, targets: Mapping[str, Tensor]) -> None:
-        """Set margins and novelty.
+        """Set shares, then margins and novelty.
 
         Args:
             learned: Vectors of networks that were trained on, `(models, latent)`.
             held_out: Vectors of networks of other runs.
             targets: Of the latter; NaN where it is not known.
         """
+        self.shares = self._find_shares(held_out, targets)
         told = self(held_out)
         kinds = self._kinds(told, len(held_out))
         for i, name in enumerate(self.names):
             if name not in targets:
                 continue
             truth = targets[name]
-            if name in self.classes:
-                apart = 1 - told[name].gather(1, truth.nan_to_num().long()[:, None])[:, 0]
-            else:
-                apart = (told[name] - truth).abs()
+            apart = self._apart(name, told[name], truth)
             for kind in range(len(self.margins)):
                 if (known := truth.isfinite() & (kinds == kind)).any():
                     self.margins[kind, i] = _conformal(apart[known])
@@ -139,6 +149,31 @@ class Predictor(nn.Module):
         self.whitener.copy_(directions * (values.clamp_min(0) + floor).rsqrt())
         self.farthest.fill_(1)
         self.farthest.copy_(self.novelty(held_out).quantile(0.99))
+
+    def _find_shares(self, held_out: Tensor, targets: Mapping[str, Tensor]) -> dict[str, float]:
+        """The share of the answers by which each property of held-out networks that were run is told best.
+
+        Of numbers the squared error counts, of names the logarithm of the probability of the true one.
+        """
+        told, found = self._told(held_out), {}
+        run = (held_out[:, self.answers_from :] != 0).any(1)
+        for name in self.names:
+            known = run & targets[name].isfinite() if name in targets else run.new_zeros(len(run))
+            if len(told[name]) == 1 or not known.any():
+                continue
+            here, truth, losses = told[name][:, known], targets[name][known], {}
+            for share in SHARES:
+                apart = self._apart(name, self._read(name, here, share), truth)
+                each = -(1 - apart).clamp_min(1e-12).log() if name in self.classes else apart.square()
+                losses[share] = float(each.mean())
+            found[name] = min(losses, key=lambda share: (losses[share], abs(share - EVEN)))
+        return found
+
+    def _apart(self, name: str, told: Tensor, truth: Tensor) -> Float[Tensor, " models"]:
+        """How far from the truth what `forward` returns of one property is."""
+        if name in self.classes:
+            return 1 - told.gather(1, truth.nan_to_num().long()[:, None])[:, 0]
+        return (told - truth).abs()
 
     @torch.no_grad()
     def predict(self, vector: Float[Tensor, "models latent"]) -> list[Predictions]:

@@ -36,7 +36,7 @@ def save_encoder(folder: Path, name: str, network: SweepNetwork, predictor: Pred
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = {"name": name, "sizes": asdict(network.config)}
     if predictor is not None:
-        config |= {"classes": predictor.classes, "scales": predictor.scales}
+        config |= {"classes": predictor.classes, "scales": predictor.scales, "shares": predictor.shares}
     tensors = {key: t.detach().cpu().contiguous() for key, t in _parts(network, predictor).state_dict().items()}
     with replacing(folder / WEIGHTS) as draft:
         save_file(tensors, draft)
@@ -59,6 +59,7 @@ def load_encoder(folder: Path) -> tuple[str, SweepNetwork, Predictor | None]:
         if "classes" in config:
             scales = {name: tuple(pair) for name, pair in config["scales"].items()}
             predictor = Predictor(sizes, config["classes"], scales, generator=Generator().manual_seed(0))
+            predictor.shares = {name: float(share) for name, share in config.get("shares", {}).items()}
         _parts(network, predictor).load_state_dict(tensors)
         return str(config["name"]), network, predictor
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
