@@ -25,6 +25,7 @@ from torch import Generator, Tensor, nn
 
 from benchmarks.encoder.data import Networks
 from benchmarks.encoder.target import Target
+from weightspace.encode.predictor import EVEN, SHARES
 
 
 class Peer(Protocol):
@@ -43,7 +44,8 @@ class Peer(Protocol):
 Build = Callable[[Networks, int], nn.Module]
 """Takes training networks and how many raw outputs; gives a module that takes a `Batch`.
 
-What it returns is `(networks, outputs)`, or `(heads, networks, outputs)`: each head learns, and their mean is read.
+What it returns is `(networks, outputs)`, or of two heads `(heads, networks, outputs)`: each head learns. Their mean is
+read while a run lasts; how much the second counts in what is predicted is chosen on validation networks at last.
 """
 
 
@@ -80,6 +82,7 @@ class NeuralPeer:
     schedule: Schedule = Schedule()
     chosen: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
+    share: float = EVEN
 
     def fit(self, train: Networks, validation: Networks, *, seed: int, budget: float) -> None:
         """Train once for each learning rate and keep the best state of all; building the module is not counted."""
@@ -100,22 +103,39 @@ class NeuralPeer:
             self.chosen["epochs"] = self.chosen.get("epochs", 0) + run.epochs
         module.load_state_dict(state)
         self.module = module.eval()
+        self.share = choose_share(module, self._target, validation)
+        self.chosen["share"] = self.share
         self.parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
 
     def predict(self, networks: Networks) -> np.ndarray:
         """Return scores in the order of the rows."""
-        return score_networks(self.module, self._target, networks).cpu().numpy()
+        raw = read_networks(self.module, networks)
+        return self._target.read(merged(raw, self.share)).float().nan_to_num().cpu().numpy()
 
 
 @torch.no_grad()
-def score_networks(module: nn.Module, target: Target, networks: Networks, size: int = 128) -> Tensor:
-    """Return the scores of all networks in the order of their rows."""
+def read_networks(module: nn.Module, networks: Networks, size: int = 128) -> Tensor:
+    """Return the raw outputs of all networks `(heads, networks, outputs)` in the order of their rows."""
     module.eval()
     batches = list(networks.batches(size))
-    scores = torch.cat([target.read(_heads(module(batch)).mean(0)).float() for batch in batches]).nan_to_num()
-    ordered = torch.empty_like(scores)
-    ordered[torch.cat([batch.rows for batch in batches])] = scores
+    raw = torch.cat([_heads(module(batch)) for batch in batches], 1)
+    ordered = torch.empty_like(raw)
+    ordered[:, torch.cat([batch.rows for batch in batches])] = raw
     return ordered
+
+
+def merged(raw: Tensor, share: float = EVEN) -> Tensor:
+    """Return `(networks, outputs)` of one head, or of two of which the second counts as `share`."""
+    return raw[0] if len(raw) == 1 else (1 - share) * raw[0] + share * raw[1]
+
+
+def choose_share(module: nn.Module, target: Target, validation: Networks) -> float:
+    """Return how much the second of two heads counts where validation networks are told best; even of one head."""
+    raw = read_networks(module, validation)
+    if len(raw) == 1:
+        return EVEN
+    found = {s: target.quality(validation.target, target.read(merged(raw, s)).nan_to_num()) for s in SHARES}
+    return max(found, key=lambda share: (found[share], -abs(share - EVEN)))
 
 
 def _heads(told: Tensor) -> Tensor:
@@ -166,7 +186,7 @@ class Run:
             self.optimizer.step()
 
     def _select(self, validation: Networks, epoch: int) -> None:
-        scores = score_networks(self.module, self.target, validation)
+        scores = self.target.read(merged(read_networks(self.module, validation))).nan_to_num()
         quality = self.target.quality(validation.target, scores)
         if quality > self.best or not self.state:
             self.best, self.best_epoch, self.state = quality, epoch, copy.deepcopy(self.module.state_dict())

@@ -16,7 +16,8 @@ from benchmarks.encoder.nfn_peer import NFNNet
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.probes import LinearGenerator, ProbeNet
 from benchmarks.encoder.statnn import seven_statistics
-from benchmarks.encoder.training import NeuralPeer, Schedule
+from benchmarks.encoder.target import Target
+from benchmarks.encoder.training import NeuralPeer, Schedule, choose_share, merged, read_networks
 from tests.benchmarks.encoder.conftest import shuffled
 
 NARROW = {"graph": {"width": 32, "depth": 2}, "nfn": {"hidden": 128}}
@@ -37,6 +38,27 @@ def fitted(name, splits, schedule=SHORT):
         peer.build = partial(peer.build, **NARROW.get(name, {}))
     peer.fit(splits["train"], splits["validation"], seed=0, budget=600 if isinstance(peer, NeuralPeer) else 0)
     return peer
+
+
+class TwoHeads(torch.nn.Module):
+    """One head tells the target's logit, the other a number that has nothing to do with it."""
+
+    def __init__(self, told, first):
+        super().__init__()
+        self.told, self.first = told, first
+
+    def forward(self, batch):
+        truth, noise = self.told[batch.rows], torch.randn(len(batch.rows), generator=Generator().manual_seed(0))
+        return torch.stack([truth, noise] if self.first else [noise, truth])[..., None]
+
+
+@pytest.mark.parametrize(("first", "share"), [(True, 0.0), (False, 1.0)])
+def test_the_head_that_tells_validation_networks_counts(first, share, mlps):
+    target, validation = Target.of(mlps["train"]), mlps["validation"]
+    module = TwoHeads(torch.logit(validation.target, eps=1e-6) - target.centre, first)
+    assert choose_share(module, target, validation) == share
+    scores_ = target.read(merged(read_networks(module, validation), share))
+    torch.testing.assert_close(scores_, validation.target, rtol=0, atol=1e-5)
 
 
 def held_out_tau(name, splits, schedule=SHORT):
