@@ -26,7 +26,7 @@ from weightspace.zoo.layout import Layout
 from weightspace.zoo.store import Population
 
 SPLITS = ("train", "validation", "test")
-INPUTS = 256
+INPUTS, MIXED = 256, 4
 STRATA = ("snapshot", "dataset", "optimizer", "learning_rate", "train_fraction")
 
 
@@ -164,9 +164,10 @@ class Networks:
     def batches(self, size: int, generator: Generator | None = None) -> Iterator[Batch]:
         """Yield all networks in batches of about `size`; shuffled if there is a generator.
 
-        A batch mixes architectures: each gives a piece of at least four networks, for they are run together.
+        Networks of one architecture are run together, so pieces of them are drawn that are large: a shuffled batch
+        mixes at least `MIXED` architectures where there are so many, and seldom many more, however many there are.
         """
-        piece = size if len(self.groups) == 1 else max(4, size // len(self.groups))
+        piece = size if generator is None else max(1, size // min(MIXED, len(self.groups)))
         pieces: list[tuple[int, Tensor]] = []
         for i, group in enumerate(self.groups):
             n = len(group.rows)

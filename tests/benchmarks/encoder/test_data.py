@@ -1,12 +1,12 @@
 """A population that ships, as the peers see it."""
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Generator
 
 from benchmarks.encoder.data import PeerError, Wanted, load_splits, read_networks, strata
+from benchmarks.encoder.drawn import describe_network, draw_networks
 from weightspace import zoo
 
 
@@ -45,9 +45,13 @@ def test_batches_hold_every_row_once(splits, generator):
     assert torch.equal(rows.sort().values, torch.arange(len(networks)))
 
 
-def test_shuffled_batches_mix_architectures(splits):
-    batches = list(splits["train"].batches(16, Generator().manual_seed(0)))
-    assert np.mean([len(batch.groups) for batch in batches]) > 2
+def test_shuffled_batches_mix_architectures_but_few():
+    options = [{"width": 2 + i, "depth": 1, "activation": "relu"} for i in range(20)]
+    every = [describe_network({"family": "mlp", "options": each}, (3,), 2) for each in options]
+    networks = draw_networks(every, 5, generator=Generator().manual_seed(0))
+    first, again = (list(networks.batches(20, generator)) for generator in [Generator().manual_seed(0)] * 2)
+    assert all(len(batch.groups) == 4 and len(batch.rows) == 20 for batch in first)
+    assert first[0].rows.tolist() != again[0].rows.tolist()
 
 
 def test_rows_without_finite_weights_or_target_are_left_out():
