@@ -6,7 +6,7 @@ network at a time; everything moves between devices as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace import zoo
 from weightspace.zoo.data import load_dataset
-from weightspace.zoo.families import build_network
+from weightspace.zoo.families import FAMILIES, build_network
 from weightspace.zoo.families.activations import ACTIVATIONS
 from weightspace.zoo.families.signature import Signature
 from weightspace.zoo.layout import Layout
@@ -221,7 +221,8 @@ def load_splits(name: str | Path, wanted: Wanted | None = None) -> dict[str, Net
     codes, classes = pd.factorize(frame[wanted.target], sort=True) if wanted.classify else (None, None)
     frame = frame.assign(target=frame[wanted.target] if codes is None else codes)
     names = sorted(set(frame["dataset"].astype(str))) if wanted.data_dir and "dataset" in frame else []
-    inputs = tuple(load_dataset(name, wanted.data_dir).x[:INPUTS] for name in names)
+    families = {known.get("family") for known in population.architectures.values()}
+    inputs = tuple(show_inputs(load_dataset(name, wanted.data_dir).x, families) for name in names)
     found = {}
     for split in SPLITS:
         rows = keep_runs(frame[frame["split"] == split], wanted)
@@ -229,6 +230,15 @@ def load_splits(name: str | Path, wanted: Wanted | None = None) -> dict[str, Net
         attrs = {"classes": 0 if classes is None else len(classes), "dropped": len(rows) - len(found[split])}
         found[split].frame.attrs.update(attrs)
     return found
+
+
+def show_inputs(x: Tensor, families: Set[str | None]) -> Tensor:
+    """Return some training inputs of a dataset: of its rows or images, or of their places for implicit networks."""
+    if not any(family in FAMILIES and FAMILIES[family].data == "image" for family in families):
+        return x[:INPUTS]
+    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in x.shape[2:]), indexing="ij")
+    places = torch.stack([rows.flatten(), columns.flatten()], 1)
+    return places[torch.randperm(len(places), generator=Generator().manual_seed(0))[:INPUTS]]
 
 
 def keep_runs(rows: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:

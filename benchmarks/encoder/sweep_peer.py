@@ -16,6 +16,10 @@ from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
 from weightspace.train.start import Asked, start_answers
+from weightspace.train.views import moved
+
+MOVED, TOGETHER = 0.06, 32
+"""How far places are moved in training, see `views.moved`, and networks that see them at the same places."""
 
 
 @final
@@ -32,6 +36,7 @@ class SweepNet(nn.Module):
     def __init__(self, train: Networks, outputs: int, *, run: bool = False, sizes: SweepConfig = LEARNED):
         super().__init__()
         self.encoder = SweepNetwork(sizes, generator=Generator().manual_seed(torch.initial_seed()))
+        self.draw = Generator(train.device).manual_seed(torch.initial_seed())
         self.run, self._known = run, dict[str, tuple[nn.Module, Plan]]()
         for group in train.groups:
             architecture = group.architecture
@@ -54,11 +59,16 @@ class SweepNet(nn.Module):
 
     def _encode(self, group: Group) -> Tensor:
         module, plan = self._known[group.architecture.identity]
-        answers = None
-        if self.run:
-            probes = self.encoder.probes(group.architecture.signature.inputs)
-            answers = run_networks(module.to(probes.device), group.weights, probes)
-        return self.encoder(plan, group.weights, answers).vector
+        return self.encoder(plan, group.weights, self._ask(module, group) if self.run else None).vector
+
+    def _ask(self, module: nn.Module, group: Group) -> Tensor:
+        """What networks answer to the probes; in training places are moved, others for each few networks."""
+        probes = self.encoder.probes(group.architecture.signature.inputs)
+        module, still = module.to(probes.device), not self.training or moved(probes, 0.0, self.draw) is probes
+        parts = torch.arange(len(group.rows), device=probes.device).split(len(group.rows) if still else TOGETHER)
+        each = (probes if still else moved(probes, MOVED, self.draw) for _ in parts)
+        told = [run_networks(module, group.take(p).weights, x) for p, x in zip(parts, each, strict=True)]
+        return torch.cat(told)
 
 
 @final
@@ -66,7 +76,8 @@ class SweepRead(nn.Module):
     """The learned numbers of our vectors, with the head that every peer has for those of weights and of answers.
 
     Probes begin at real training inputs, where the population's dataset is at hand and its networks take such inputs,
-    and what reads the answers at their principal components, as in our trainings.
+    and what reads the answers at their principal components, as in our trainings. Inputs that are places, as of
+    implicit networks, are moved a little while it learns, as there: a picture seen from elsewhere keeps its class.
     """
 
     def __init__(self, train: Networks, outputs: int, *, run: bool):

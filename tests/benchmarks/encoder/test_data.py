@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator
 
-from benchmarks.encoder.data import PeerError, Wanted, load_splits, read_networks, strata
+from benchmarks.encoder.data import PeerError, Wanted, load_splits, read_networks, show_inputs, strata
 from benchmarks.encoder.drawn import describe_network, draw_networks
 from weightspace import zoo
 
@@ -52,6 +52,15 @@ def test_shuffled_batches_mix_architectures_but_few():
     first, again = (list(networks.batches(20, generator)) for generator in [Generator().manual_seed(0)] * 2)
     assert all(len(batch.groups) == 4 and len(batch.rows) == 20 for batch in first)
     assert first[0].rows.tolist() != again[0].rows.tolist()
+
+
+def test_implicit_networks_are_shown_places_of_their_images():
+    images = torch.rand(300, 1, 20, 30, generator=Generator().manual_seed(0))
+    assert torch.equal(show_inputs(images, {"mlp"}), images[:256])
+    places = show_inputs(images, {"siren"})
+    assert places.shape == (256, 2) and len(places.unique(dim=0)) == 256
+    for column, size in zip(places.T, (20, 30), strict=True):
+        assert torch.isin(column, torch.linspace(-1, 1, size)).all() and len(column.unique()) == size
 
 
 def test_rows_without_finite_weights_or_target_are_left_out():

@@ -16,11 +16,14 @@ from benchmarks.encoder.nfn_peer import NFNNet
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.probes import LinearGenerator, ProbeNet
 from benchmarks.encoder.statnn import seven_statistics
+from benchmarks.encoder.sweep_peer import SweepNet
 from benchmarks.encoder.target import Target
 from benchmarks.encoder.training import NeuralPeer, Schedule, choose_share, merged, read_networks
-from tests.benchmarks.encoder.conftest import shuffled
+from tests.benchmarks.encoder.conftest import MLP, shuffled
+from weightspace.train.config import LEARNED
 
 NARROW = {"graph": {"width": 32, "depth": 2}, "nfn": {"hidden": 128}}
+SIREN = {"family": "siren", "options": {"width": 4, "depth": 1, "frequency": 30.0}}
 SHORT = Schedule(rates=(3e-3,), epochs=10, batch=16)
 
 
@@ -116,6 +119,23 @@ def test_relabelling_hidden_units_changes_nothing_and_half_of_it_does(build, mlp
 
     torch.testing.assert_close(module(relabelled(group, order)), before, rtol=1e-9, atol=1e-9)
     assert (module(relabelled(group, order, both=False)) - before).abs().max() > 1e-4 * before.abs().max()
+
+
+@pytest.mark.parametrize(("known", "inputs", "places"), [(SIREN, (2,), True), (MLP, (1, 2, 3), False)])
+def test_inputs_that_are_places_are_moved_while_our_peer_learns_and_no_others(known, inputs, places):
+    networks = draw_networks([describe_network(known, inputs, 1)], 40, generator=Generator().manual_seed(0))
+    (batch,) = networks.batches(40)
+    net = SweepNet(networks, 1, run=True)
+
+    def answers():
+        with torch.no_grad():
+            return net(batch)[:, -LEARNED.answers :]
+
+    learning = [answers() for _ in range(2)]
+    assert torch.equal(*learning) != places
+    net.eval()
+    still = [answers() for _ in range(2)]
+    assert torch.equal(*still) and torch.equal(still[0], learning[0]) != places
 
 
 def test_nfn_has_the_published_number_of_weights():
