@@ -82,6 +82,14 @@ def few_at_a_time(monkeypatch):
     monkeypatch.setattr(images_last, "TOGETHER", 2 * 6 * 15 * 15 * IMAGES)
 
 
+@pytest.fixture
+def several(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 def learned(stacked, module):
     names = {name for name, _ in module.named_parameters()}
     return {name: tensor.requires_grad_(name in names) for name, tensor in stacked.items()}
@@ -89,7 +97,8 @@ def learned(stacked, module):
 
 @pytest.mark.parametrize("build", [Plain, normed, gaps, steps, pairs])
 @pytest.mark.parametrize("count", [4, IMAGES + 3])
-def test_answers_and_gradients_are_those_of_networks_one_by_one(build, count):
+@pytest.mark.parametrize("several", [1, 3], indirect=True)
+def test_answers_and_gradients_are_those_of_networks_one_by_one(build, count, several):
     nets, x = make(build), images(count).requires_grad_()
     stacked = learned(stack_tensors([net.state_dict() for net in nets]), nets[0])
 

@@ -13,6 +13,7 @@ from weightspace.encode.answers import Runner, find_runner
 from weightspace.encode.plan import Plan, compile_plan
 from weightspace.errors import EncoderError
 from weightspace.execute.processes import ALONE, Team
+from weightspace.execute.threads import side_by_side
 from weightspace.graph.axes import ParameterGraph
 from weightspace.graph.build import build_graph
 from weightspace.nn.tiles import is_streamed, pieces
@@ -81,21 +82,22 @@ def stack(plan: Plan, checkpoints: list[Checkpoint], team: Team = ALONE) -> tupl
     of the tensors.
     """
     mine = {plan.edges[i].tensor for i in team.deal([float(prod(edge.sizes)) for edge in plan.edges])}
-    lost, stacked = torch.zeros(len(checkpoints), dtype=torch.long), {}
+    lost, stacked, large = torch.zeros(len(checkpoints), dtype=torch.long), {}, list[Tensor]()
     for edge in plan.edges:
         tensors = [readable(c.tensors[edge.tensor]) for c in checkpoints]
         whole = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(team.device)
         found = torch.zeros_like(lost)
         if is_streamed(whole):
             whole = whole.contiguous()  # a mapped one is; what is read off in passes starts where memory does
-            if edge.tensor in mine:
-                found = torch.tensor([_not_finite(model) for model in whole])
+            large += [whole] if edge.tensor in mine else []
         elif not torch.isfinite(whole.sum(dtype=torch.float64)):
             bad = ~torch.isfinite(whole)
             found = bad.flatten(1).sum(1).cpu()
             whole = torch.where(bad, torch.zeros_like(whole), whole)
         stacked[edge.tensor] = whole
         lost += found if edge.tensor in mine else 0
+    for found in side_by_side(_not_finite, large):
+        lost += found
     return stacked, team.add_up(lost).tolist()
 
 
@@ -104,11 +106,12 @@ def readable(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.element_size() == 1 and not is_streamed(tensor[None]) else tensor
 
 
-def _not_finite(tensor: Tensor) -> int:
-    """How many numbers are not finite; counts only the pieces whose sum is not."""
-    lost = 0
-    for piece in pieces(tensor):
-        piece = piece.float() if piece.element_size() == 1 else piece
-        if not torch.isfinite(piece.sum()):
-            lost += int((~torch.isfinite(piece)).sum())
+def _not_finite(whole: Tensor) -> Tensor:
+    """How many numbers of each model are not finite; counts only the pieces whose sum is not."""
+    lost = torch.zeros(len(whole), dtype=torch.long)
+    for i, model in enumerate(whole):
+        for piece in pieces(model):
+            piece = piece.float() if piece.element_size() == 1 else piece
+            if not torch.isfinite(piece.sum()):
+                lost[i] += (~torch.isfinite(piece)).sum().cpu()
     return lost

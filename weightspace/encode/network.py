@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import final
 
@@ -16,7 +16,8 @@ from weightspace.encode.plan import SIZES, Plan
 from weightspace.encode.signals import Signals, evened
 from weightspace.encode.states import ROLES, AxisStates, UnitStates, joined
 from weightspace.encode.visit import About, Visit
-from weightspace.encode.weights import Weights, measure_weights, ready_weights
+from weightspace.encode.weights import Weights, measure_weights, ready_weights, thrifty
+from weightspace.execute.threads import one_thread, one_thread_back
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.names import WordTable
@@ -155,7 +156,7 @@ class SweepNetwork(nn.Module):
     def forward(
         self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None = None, how: Products = PLAIN
     ) -> Encoding:
-        """Encode checkpoints of one architecture.
+        """Encode checkpoints of one architecture; each operation has one thread where more would not pay.
 
         Args:
             plan: The architecture's.
@@ -163,6 +164,13 @@ class SweepNetwork(nn.Module):
             answers: What the networks answer to `probes`, `(models, probes, outputs)`; None where they are not run.
             how: Products of weights with states are made.
         """
+        if not thrifty(weights):
+            return self._encode(plan, weights, answers, how)
+        with one_thread():
+            found = self._encode(plan, weights, answers, how)
+        return replace(found, vector=one_thread_back(found.vector))
+
+    def _encode(self, plan: Plan, weights: Mapping[str, Tensor], answers: Tensor | None, how: Products) -> Encoding:
         matrices = {e.tensor: as_matrix(weights[e.tensor], e.order, e.sizes) for e in plan.edges}
         measures = measure_weights(plan, matrices, self.scale.dtype, how.team)
         known, rms = describe(measures, tuple(edge.sizes for edge in plan.edges))

@@ -14,6 +14,7 @@ from weightspace.encode.network import Encoding
 from weightspace.errors import DeviceMemoryError
 from weightspace.execute.pieces import free_memory, in_pieces
 from weightspace.execute.stack import stack_tensors
+from weightspace.execute.threads import one_thread, side_by_side, spare_threads
 from weightspace.nn.tiles import halved
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ T = TypeVar("T")
 TOGETHER = 1 << 22
 """Weights that are encoded at once on a CPU, about; an accelerator takes `BROAD` times as many."""
 BROAD = 16
+WORTH = 1 << 18
+"""Weights from which a piece is worth a thread of its own."""
 HALVINGS = 10
 """How often tiles are cut in half before a device counts as too small."""
 
@@ -36,15 +39,17 @@ def encode_networks(encoder: Encoder, known: Architecture, weights: Mapping[str,
         known: Their architecture.
         weights: Every tensor with a leading `models` axis, finite.
     """
-    device = encoder.how.team.device
+    device, models = encoder.how.team.device, len(next(iter(weights.values())))
     size = max(1, sum(tensor[0].numel() for tensor in weights.values()))
-    most = TOGETHER * (1 if device == "cpu" else BROAD) // size
 
     def encode(some: slice) -> Encoding:
         part = {name: tensor[some].to(device) for name, tensor in weights.items()}
         return _encode(encoder, known, part, part)
 
-    return join_encodings(in_pieces(encode, len(next(iter(weights.values()))), most))
+    if device != "cpu":
+        return join_encodings(in_pieces(encode, models, TOGETHER * BROAD // size))
+    with one_thread():
+        return join_encodings(side_by_side(encode, _threads(models, size, TOGETHER // size)))
 
 
 @torch.no_grad()
@@ -62,7 +67,12 @@ def encode_checkpoints(
             encoder, checkpoints[some], lambda: _encode_checkpoints(encoder, known, checkpoints[some])
         )
 
-    parts = in_pieces(encode, len(checkpoints), len(checkpoints))
+    if encoder.how.team.device == "cpu":
+        with one_thread():
+            models = len(checkpoints)
+            parts = side_by_side(encode, _threads(models, checkpoints[0].header.weights, models))
+    else:
+        parts = in_pieces(encode, len(checkpoints), len(checkpoints))
     return join_encodings([found for found, _ in parts]), [count for _, lost in parts for count in lost]
 
 
@@ -72,6 +82,13 @@ def join_encodings(parts: Sequence[Encoding]) -> Encoding:
         return parts[0]
     units = {name: torch.cat([part.units[name] for part in parts]) for name in parts[0].units}
     return Encoding(torch.cat([p.vector for p in parts]), units, torch.cat([p.stages for p in parts]))
+
+
+def _threads(models: int, size: int, most: int) -> list[slice]:
+    """Pieces for spare threads: each has work enough to be worth one, and at most so many models."""
+    count = max(1, min(spare_threads(), models * size // WORTH))
+    step = max(1, min(most, -(-models // count)))
+    return [slice(start, start + step) for start in range(0, models, step)]
 
 
 def _within_memory(encoder: Encoder, checkpoints: Sequence[Checkpoint], make: Callable[[], T]) -> T:

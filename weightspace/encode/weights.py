@@ -12,11 +12,14 @@ from torch import Tensor
 
 from weightspace.encode.plan import Edge, Plan
 from weightspace.execute.processes import ALONE, Team
+from weightspace.execute.threads import side_by_side
 from weightspace.nn.message import KernelMessage, OwnMessage, own_waves, small_waves
 from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.statistics import measure
 from weightspace.nn.tiles import is_streamed
 
+LITTLE = 1 << 20
+"""Numbers of all weights up to which operations on them gain nothing from a second thread."""
 TOGETHER = 1 << 16
 HELD = 1 << 25
 """Numbers of tensors of one shape that are measured together, and of all small tensors whose waves are kept."""
@@ -51,6 +54,16 @@ class Weights:
         return m * self.inverse[:, None, None]
 
 
+def thrifty(weights: Mapping[str, Tensor]) -> bool:
+    """Whether one thread an operation does as well as several: on a CPU, with little to do or with large tensors.
+
+    Tiles of large ones are seen to side by side.
+    """
+    whole = list(weights.values())
+    little = sum(tensor.numel() for tensor in whole) <= LITTLE
+    return whole[0].device.type == "cpu" and (little or any(is_streamed(tensor) for tensor in whole))
+
+
 def ready_weights(
     plan: Plan, matrices: Mapping[str, Tensor], rms: Float[Tensor, "models edges"], how: Products = PLAIN
 ) -> list[Weights]:
@@ -79,6 +92,11 @@ def measure_weights(
 
     Each process of a team takes some of the tensors, and they tell each other.
     """
+
+    def measured_together(edges: list[Edge]) -> Tensor:
+        parts = [matrices[edge.tensor] for edge in edges]
+        return measure(parts[0] if len(parts) == 1 else torch.cat(parts), dtype, edges[0].split)
+
     alike: dict[tuple[object, ...], list[Edge]] = {}
     for edge in plan.edges:
         alone = prod(edge.sizes) > TOGETHER or edge.split is not None
@@ -86,11 +104,13 @@ def measure_weights(
         alike.setdefault(key, []).append(edge)
     found: dict[str, Tensor] = {}
     groups = list(alike.values())
-    for i in team.deal([float(len(edges) * prod(edges[0].sizes)) for edges in groups]):
-        edges = groups[i]
-        parts = [matrices[edge.tensor] for edge in edges]
-        measures = measure(parts[0] if len(parts) == 1 else torch.cat(parts), dtype, edges[0].split)
-        found |= zip((edge.tensor for edge in edges), measures.split(len(parts[0])), strict=True)
+    sizes = [float(len(edges) * prod(edges[0].sizes)) for edges in groups]
+    own = [groups[i] for i in sorted(team.deal(sizes), key=lambda i: -sizes[i])]
+    large = [edges for edges in own if is_streamed(matrices[edges[0].tensor])]
+    small = [edges for edges in own if not is_streamed(matrices[edges[0].tensor])]
+    measured = side_by_side(measured_together, large) + [measured_together(edges) for edges in small]
+    for edges, measures in zip(large + small, measured, strict=True):
+        found |= zip((edge.tensor for edge in edges), measures.split(len(measures) // len(edges)), strict=True)
     if team.world > 1:
         device = matrices[plan.edges[0].tensor].device
         shared = team.gather({name: measures.cpu() for name, measures in found.items()})

@@ -8,6 +8,7 @@ and what works number by number keeps the layout.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, final
 
 import torch
@@ -19,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from weightspace.execute.image_products import Window, convolve
 from weightspace.execute.stack import Stacked, run_stacked
+from weightspace.execute.threads import Tensors, all_threads, one_thread, slopes_side_by_side, spare_threads
 
 IMAGES = 64
 """Images from which products with them are long enough to pay."""
@@ -28,20 +30,40 @@ computing what is in it."""
 
 
 def run_in_parts(module: nn.Module, stacked: Stacked, inputs: Tensor) -> Tensor:
-    """Return what `run_stacked` does with shared inputs on a CPU, a few networks at a time.
+    """Return what `run_stacked` does with shared inputs on a CPU, a few networks at a time and several times at once.
+
+    One network has all threads to itself.
 
     Args:
         module: As for `run_stacked`; nothing in it is random.
         stacked: As for `run_stacked`.
         inputs: As for `run_stacked`.
     """
+    models = len(next(iter(stacked.values())))
     widest = [tensor.shape[1] for tensor in stacked.values() if tensor.ndim == 5]
-    if not widest or inputs.ndim != 4:
-        return run_stacked(module, stacked, inputs)
-    step = max(1, TOGETHER // (max(widest) * inputs[:, 0].numel()))
-    parts = zip(*(tensor.split(step) for tensor in stacked.values()), strict=True)
-    with ImagesLast():
-        return torch.cat([run_stacked(module, dict(zip(stacked, part, strict=True)), inputs) for part in parts])
+
+    def run(part: Tensors) -> Tensor:
+        own = module if spare == 1 else _double(module, {})  # it holds the weights that it is run with meanwhile
+        with ImagesLast():
+            return run_stacked(own, dict(zip(stacked, part[1:], strict=True)), part[0])
+
+    with all_threads() if models == 1 else one_thread():
+        if not widest or inputs.ndim != 4:
+            return run_stacked(module, stacked, inputs)
+        spare = spare_threads()
+        most = max(1, TOGETHER // (max(widest) * inputs[:, 0].numel())) * spare
+        step = -(-models // (spare * -(-models // most)))
+        parts = zip(*(tensor.split(step) for tensor in stacked.values()), strict=True)
+        return torch.cat(slopes_side_by_side(run, [(inputs, *part) for part in parts]))
+
+
+def _double(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
+    """A module of the same parts and weights, to be run in another thread."""
+    if module not in known:
+        known[module] = found = copy(module)
+        found._parameters, found._buffers = dict(module._parameters), dict(module._buffers)
+        found._modules = {n: None if child is None else _double(child, known) for n, child in module._modules.items()}
+    return known[module]
 
 
 CONV2D = {"input": None, "weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import ceil
 
@@ -14,8 +13,8 @@ from weightspace.nn.tiles import memory_order
 
 CODES = 1 << 16
 SHORT = (torch.bfloat16, torch.float16)
-PIECE = 1 << 16
-"""Numbers below which a second thread does not pay."""
+PIECE = 1 << 20
+"""Numbers that are counted at once: to add up the counts of all codes costs as much as to count some ten thousand."""
 
 
 class Histogram:
@@ -44,22 +43,23 @@ class Histogram:
         self.values, self.order = values.to(device), order.to(device)
         self.counts = torch.zeros(CODES, dtype=torch.int64, device=device)
         self.ends = [torch.full((), -torch.inf, dtype=torch.float64, device=device) for _ in range(2)]
-        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.workers = ThreadPoolExecutor(self.threads)
+        self.waiting, self.filled = torch.empty(PIECE, dtype=torch.int32, device=device), 0
 
     def add(self, stored: Tensor, weight: Tensor) -> None:
         """Count a tile of one model, given as it is stored and as finite numbers that may be wider."""
+        codes = self._room(weight.numel())
         if self.short:
-            self._count(_flat(stored).view(torch.uint16).int())
+            codes.copy_(_flat(stored).view(torch.uint16))
             return
         bits = _flat(weight).float().view(torch.int32)
         self.exact = self.exact and not bool((bits & (CODES - 1)).any())
-        self._count((bits >> 16).bitwise_and_(CODES - 1))
+        torch.bitwise_right_shift(bits, 16, out=codes).bitwise_and_(CODES - 1)
         low, high = weight.aminmax()
         self.ends = [torch.maximum(end, new.double()) for end, new in zip(self.ends, (-low, high), strict=True)]
 
     def quantiles(self, shares: tuple[float, ...]) -> Float64[Tensor, " shares"]:
         """Return the nearest-rank quantiles."""
+        self._count()
         order = self.order
         counts = self._finite()
         upto = counts[order].cumsum(0)
@@ -75,20 +75,24 @@ class Histogram:
         extremes = torch.where(ranks == 0, low, torch.where(ranks == upto[-1] - 1, high, found))
         return extremes.clamp(low, high)
 
-    def _count(self, bits: Tensor) -> None:
-        pieces = bits.chunk(min(self.threads, -(-len(bits) // PIECE)))
-        for counts in self.workers.map(_bincount, pieces) if len(pieces) > 1 else map(_bincount, pieces):
-            self.counts += counts
+    def _room(self, numbers: int) -> Tensor:
+        """Where the codes of some numbers are to be written."""
+        if self.filled + numbers > len(self.waiting):
+            self._count()
+        if numbers > len(self.waiting):
+            self.waiting = self.waiting.new_empty(numbers)
+        self.filled += numbers
+        return self.waiting[self.filled - numbers : self.filled]
+
+    def _count(self) -> None:
+        self.counts += torch.bincount(self.waiting[: self.filled], minlength=CODES)
+        self.filled = 0
 
     def _finite(self) -> Tensor:
         """Counts with those of what is not finite added to those of zero."""
         finite = torch.where(self.values.isfinite(), self.counts, 0)
         finite[0] += self.counts.sum() - finite.sum()
         return finite
-
-
-def _bincount(bits: Tensor) -> Tensor:
-    return torch.bincount(bits, minlength=CODES)
 
 
 def _flat(tile: Tensor) -> Tensor:

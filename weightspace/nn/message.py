@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import torch
@@ -9,11 +10,12 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from weightspace.execute.processes import Team
+from weightspace.execute.threads import side_by_side
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.seeded import draw
-from weightspace.nn.tiles import cut_of, group_tiles, is_streamed, tiles
+from weightspace.nn.tiles import cut_of, group_tiles, is_streamed, shares, tiles
 from weightspace.nn.units import standardise
 
 
@@ -56,15 +58,19 @@ class KernelMessage(nn.Module):
         if split:
             return self._grouped(weight, mixed, kernel, back, split).to(h.dtype)
         if mixed.dtype == h.dtype and _accumulates(weight, h, kernel):
-            total = how.team.add_up(_accumulated(mixed[0], weight, back, how.team))
+            total = how.team.add_up(summed(partial(_accumulated, mixed[0], weight, back), weight, how.team))
             if total.isfinite().all():
                 return total[None] / weight.shape[1 if back else 2]
-        total = h.new_zeros(len(weight), weight.shape[2 if back else 1], h.shape[2])
-        for tile in tiles(weight, mixed.dtype, team=how.team):
-            near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
-            told, _ = tile.settle(partial(_message, mixed[:, :, near], kernel, back))
-            total[:, far] += told
-        return how.team.add_up(total) / weight.shape[1 if back else 2]
+
+        def told_by(share: Team) -> Tensor:
+            total = h.new_zeros(len(weight), weight.shape[2 if back else 1], h.shape[2])
+            for tile in tiles(weight, mixed.dtype, team=share):
+                near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
+                told, _ = tile.settle(partial(_message, mixed[:, :, near], kernel, back))
+                total[:, far] += told
+            return total
+
+        return how.team.add_up(summed(told_by, weight, how.team)) / weight.shape[1 if back else 2]
 
     def _grouped(
         self, weight: Tensor, mixed: Tensor, kernel: tuple[int, ...], back: bool, split: tuple
@@ -195,6 +201,14 @@ def _message(
     return _product(stack, a, back).sum(1) + size
 
 
+def summed(told_by: Callable[[Team], Tensor], weight: Tensor, team: Team) -> Tensor:
+    """What a team is told by its share of a matrix, as many threads as are to spare at once."""
+    total, *others = side_by_side(told_by, shares(weight, team))
+    for other in others:
+        total += other
+    return total
+
+
 def _accumulates(weight: Tensor, h: Tensor, kernel: tuple[int, ...]) -> bool:
     """Whether a message is of one large matrix on a CPU, without gradients: then products add up in place."""
     plain = len(weight) == len(h) == 1 and len(kernel_cosines(kernel)[0]) == 1
@@ -212,14 +226,11 @@ def _accumulated(
     room = mixed.new_empty(0)
     for tile in tiles(weight, mixed.dtype, cut=cut, team=team):
         lines, matrix = (tile.outs, tile.weight[0, ..., 0]) if cut == 1 else (tile.ins, tile.weight[0, ..., 0].T)
-        _accumulate(*((total[lines], known) if of_lines else (total, known[:, lines])), room, of_lines, matrix)
+        into, (plain, size) = (total[lines], known) if of_lines else (total, known[:, lines])
+        into.addmm_(matrix if of_lines else matrix.T, plain)
+        matrix = matrix.abs_() if tile.copied else torch.abs(matrix, out=room.resize_(matrix.shape))
+        into.addmm_(matrix if of_lines else matrix.T, size)  # how both lie keeps the large factor unturned
     return total.contiguous()
-
-
-def _accumulate(total: Tensor, known: Tensor, room: Tensor, of_lines: bool, matrix: Tensor) -> None:
-    """Add the products of a tile and of its sizes; how `total` and `known` lie keeps the large factor unturned."""
-    for factor, x in zip((matrix, torch.abs(matrix, out=room.resize_(matrix.shape))), known, strict=True):
-        total.addmm_(factor if of_lines else factor.T, x)
 
 
 def _product(stack: Tensor, x: Tensor, back: bool) -> Float[Tensor, "*lead positions width"]:

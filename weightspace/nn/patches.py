@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from weightspace.execute.processes import Team
 from weightspace.nn.cosines import FREQUENCIES
-from weightspace.nn.message import across, channel_mixers, kernel_channels
+from weightspace.nn.message import across, channel_mixers, kernel_channels, summed
 from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import group_tiles, tiles
@@ -65,11 +66,15 @@ class Patches(nn.Module):
             for groups, part in group_tiles(weight, seen.dtype, split):
                 parts.append(_answer(seen[:, :, groups], kernel, part).flatten(1, 2))
             return torch.cat(parts, 1).to(x.dtype) * prod(kernel)
-        total = x.new_zeros(len(weight), weight.shape[1], x.shape[2])
-        for tile in tiles(weight, seen.dtype, team=how.team):
-            told, _ = tile.settle(partial(_answer, seen[:, :, tile.ins], kernel))
-            total[:, tile.outs] += told
-        return how.team.add_up(total) * prod(kernel)
+
+        def answered(share: Team) -> Tensor:
+            total = x.new_zeros(len(weight), weight.shape[1], x.shape[2])
+            for tile in tiles(weight, seen.dtype, team=share):
+                told, _ = tile.settle(partial(_answer, seen[:, :, tile.ins], kernel))
+                total[:, tile.outs] += told
+            return total
+
+        return how.team.add_up(summed(answered, weight, how.team)) * prod(kernel)
 
 
 def _answer(seen: Tensor, kernel: tuple[int, ...], weight: Tensor) -> Float[Tensor, "models *groups outs places"]:

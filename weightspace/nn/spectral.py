@@ -142,7 +142,7 @@ def sketched_norm(
     images = torch.zeros_like(directions)
     images[0] = sketch.ones * directions[0, 0]
     for tile in tiles(weight, dtype, cut=cut) if len(directions) > 1 else ():
-        there, finite = tile.settle(lambda found: torch.stack([as_rows(found, cut) @ x for x in directions[1:]]))
+        there, finite = tile.settle(lambda found: directions[1:] @ as_rows(found, cut).T)
         images[1:] += there @ as_rows(finite, cut)
     small, large = (directions @ images.T).double(), (images @ images.T).double()
     sizes, turn = torch.linalg.eigh((small + small.T) / 2)

@@ -13,10 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightspace.execute.processes import ALONE, Team
+from weightspace.execute.threads import spare_threads
 from weightspace.nn.pages import let_go
 
 TILE = 1 << 18
-"""Numbers of a tile of one large tensor: two tiles about fill the cache of one core."""
+"""Numbers of a tensor above which it is read tile by tile; no tile of a large tensor has more."""
+CACHED = 1 << 20
+"""Bytes of a tile of one large tensor, converted: about the cache of one core."""
 STACK, BOARD = 1 << 21, 1 << 25
 """Numbers of a tile of many small tensors, and of any tile on an accelerator."""
 KEPT = 1 << 16
@@ -65,6 +68,11 @@ class Tile:
     weight: Tensor
     checked: bool
 
+    @property
+    def copied(self) -> bool:
+        """Whether the weights are a copy that may be written to."""
+        return self.weight is not self.stored
+
     def settle(self, compute: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Return what is computed from the weights, and the weights; with zeros for what is not finite in them.
 
@@ -103,16 +111,17 @@ def tiles(
     """
     cut = cut or cut_of(weight)
     length, line = weight.shape[cut], weight.numel() // weight.shape[cut]
-    step, streamed = max(1, _numbers(weight) // line), is_streamed(weight)
+    step, streamed = max(1, _numbers(weight, dtype) // line), is_streamed(weight)
     together = cut == cut_of(weight)
-    buffer = weight.new_empty(step * line, dtype=dtype) if streamed and not torch.is_grad_enabled() else None
+    copies = streamed and weight.dtype != dtype and not torch.is_grad_enabled()
+    ready = _laid_out_like(weight.narrow(cut, 0, min(step, length)), dtype) if copies else None
     piece = max(step, DROPPED // (line * weight.element_size()) // step * step)
     starts, everything = team.part(range(0, length, step)), slice(None)
     done = starts.start
     for start in starts:
         part = weight.narrow(cut, start, min(step, length - start))
         where = slice(start, start + part.shape[cut])
-        converted = _converted(part, dtype, buffer)
+        converted = part.to(dtype) if ready is None else ready.narrow(cut, 0, part.shape[cut]).copy_(part)
         outs, ins = (where, everything) if cut == 1 else (everything, where)
         yield Tile(outs, ins, part, converted, checked=not streamed)
         if (
@@ -137,19 +146,23 @@ def pieces(tensor: Tensor) -> Iterator[Tensor]:
             let_go(piece)
 
 
-def _numbers(weight: Tensor) -> int:
+def shares(weight: Tensor, team: Team) -> list[Team]:
+    """Return a team's share of the tiles of a matrix as one for each thread that is to spare, if they are many."""
+    threads = spare_threads() if is_streamed(weight) and weight.device.type == "cpu" else 1
+    return [Team(team.rank * threads + i, team.world * threads, team.device) for i in range(threads)]
+
+
+def _numbers(weight: Tensor, dtype: torch.dtype) -> int:
     if weight.device.type != "cpu":
         return BOARD >> _HALVED.get()
-    return TILE >> _HALVED.get() if is_streamed(weight) else STACK
+    return min(TILE, CACHED // dtype.itemsize) >> _HALVED.get() if is_streamed(weight) else STACK
 
 
-def _converted(part: Tensor, dtype: torch.dtype, buffer: Tensor | None) -> Tensor:
-    """The tile in `dtype`, in the same order in memory; in the buffer if there is one and a copy is needed."""
-    if buffer is None or part.dtype == dtype:
-        return part.to(dtype)
+def _laid_out_like(part: Tensor, dtype: torch.dtype) -> Tensor:
+    """Room for a tile in another precision, its dimensions in the same order in memory."""
     order = memory_order(part)
-    copy = buffer[: part.numel()].view([part.shape[d] for d in order])
-    return copy.copy_(part.permute(order)).permute([order.index(d) for d in range(part.ndim)])
+    room = part.new_empty([part.shape[d] for d in order], dtype=dtype)
+    return room.permute([order.index(d) for d in range(part.ndim)])
 
 
 def grouped(weight: Tensor, side: str, index: Tensor, *, dim: int) -> Tensor:
@@ -167,7 +180,7 @@ def group_tiles(
 ) -> Iterator[tuple[slice, Float[Tensor, "models groups outs ins taps"]]]:
     """Yield whole groups, one or a few at a time."""
     side, index = split
-    step, clean = max(1, _numbers(weight) * len(index) // weight.numel()), is_streamed(weight)
+    step, clean = max(1, _numbers(weight, dtype) * len(index) // weight.numel()), is_streamed(weight)
     for start in range(0, len(index), step):
         tile = grouped(weight, side, index[start : start + step], dim=1).to(dtype)
         yield slice(start, start + len(index[start : start + step])), tile.nan_to_num(0.0, 0.0, 0.0) if clean else tile
