@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from weightspace.encode.batch import Architecture, stack
 from weightspace.encode.network import Encoding
 from weightspace.errors import DeviceMemoryError
 from weightspace.execute.pieces import free_memory, in_pieces
+from weightspace.execute.processes import Team
 from weightspace.execute.stack import stack_tensors
 from weightspace.execute.threads import one_thread, side_by_side, spare_threads
 from weightspace.nn.tiles import halved
@@ -46,10 +48,8 @@ def encode_networks(encoder: Encoder, known: Architecture, weights: Mapping[str,
         part = {name: tensor[some].to(device) for name, tensor in weights.items()}
         return _encode(encoder, known, part, part)
 
-    if device != "cpu":
-        return join_encodings(in_pieces(encode, models, TOGETHER * BROAD // size))
-    with one_thread():
-        return join_encodings(side_by_side(encode, _threads(models, size, TOGETHER // size)))
+    most = TOGETHER * (1 if device == "cpu" else BROAD) // size
+    return join_encodings(_spread(encode, models, size, most, device))
 
 
 @torch.no_grad()
@@ -67,12 +67,8 @@ def encode_checkpoints(
             encoder, checkpoints[some], lambda: _encode_checkpoints(encoder, known, checkpoints[some])
         )
 
-    if encoder.how.team.device == "cpu":
-        with one_thread():
-            models = len(checkpoints)
-            parts = side_by_side(encode, _threads(models, checkpoints[0].header.weights, models))
-    else:
-        parts = in_pieces(encode, len(checkpoints), len(checkpoints))
+    models, size = len(checkpoints), checkpoints[0].header.weights
+    parts = _spread(encode, models, size, models, encoder.how.team.device)
     return join_encodings([found for found, _ in parts]), [count for _, lost in parts for count in lost]
 
 
@@ -84,11 +80,17 @@ def join_encodings(parts: Sequence[Encoding]) -> Encoding:
     return Encoding(torch.cat([p.vector for p in parts]), units, torch.cat([p.stages for p in parts]))
 
 
-def _threads(models: int, size: int, most: int) -> list[slice]:
-    """Pieces for spare threads: each has work enough to be worth one, and at most so many models."""
-    count = max(1, min(spare_threads(), models * size // WORTH))
-    step = max(1, min(most, -(-models // count)))
-    return [slice(start, start + step) for start in range(0, models, step)]
+def _spread(encode: Callable[[slice], T], models: int, size: int, most: int, device: str) -> list[T]:
+    """Encode models of a size in pieces of at most so many, as many threads of a CPU at once as have enough to do."""
+
+    def encode_share(share: range) -> list[T]:
+        first = share.start
+        return in_pieces(lambda some: encode(slice(first + some.start, first + some.stop)), len(share), most)
+
+    with one_thread() if device == "cpu" else nullcontext():
+        count = max(1, min(spare_threads(), models, models * size // WORTH))
+        shares = [Team(rank, count).part(range(models)) for rank in range(count)]
+        return [found for share in side_by_side(encode_share, shares) for found in share]
 
 
 def _within_memory(encoder: Encoder, checkpoints: Sequence[Checkpoint], make: Callable[[], T]) -> T:

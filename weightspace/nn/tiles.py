@@ -121,7 +121,8 @@ def tiles(
     for start in starts:
         part = weight.narrow(cut, start, min(step, length - start))
         where = slice(start, start + part.shape[cut])
-        converted = part.to(dtype) if ready is None else ready.narrow(cut, 0, part.shape[cut]).copy_(part)
+        room = None if ready is None else ready.narrow(cut, 0, part.shape[cut])
+        converted = _converted(part, dtype, room)
         outs, ins = (where, everything) if cut == 1 else (everything, where)
         yield Tile(outs, ins, part, converted, checked=not streamed)
         if (
@@ -156,6 +157,11 @@ def _numbers(weight: Tensor, dtype: torch.dtype) -> int:
     if weight.device.type != "cpu":
         return BOARD >> _HALVED.get()
     return min(TILE, CACHED // dtype.itemsize) >> _HALVED.get() if is_streamed(weight) else STACK
+
+
+def _converted(part: Tensor, dtype: torch.dtype, room: Tensor | None) -> Tensor:
+    """The tile in `dtype`, in the same order in memory; in the room if there is any."""
+    return part.to(dtype) if room is None else room.copy_(part)
 
 
 def _laid_out_like(part: Tensor, dtype: torch.dtype) -> Tensor:
