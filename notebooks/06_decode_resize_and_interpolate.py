@@ -14,9 +14,9 @@
 # **Question.** A vector came from a network's weights. Does it hold enough to make a network again, one of another
 # size? And what lies between two vectors?
 #
-# **Answer.** Decoded networks of any width give about three quarters of the original's answers, and everything
-# between two vectors decodes into a working network. But they are worse than the original by a tenth; where two
-# networks are of one architecture, averaging their *matched weights* does better.
+# **Answer.** Decoded networks of any width give about four fifths of the original's answers, and everything
+# between two vectors decodes into a working network. But they are worse than the original by nearly a tenth; where
+# two networks are of one architecture, averaging their *matched weights* does better.
 
 # %%
 import matplotlib.pyplot as plt
@@ -121,7 +121,6 @@ for line in (by_vector, by_weight, as_stored):
 # ## What was claimed
 
 # %%
-assert min(agree) > 0.3 and min(accuracy) > 0.3
-assert float(by_vector.min()) > 0.5 * float(by_vector[[0, -1]].mean())
-assert original > max(accuracy)
+assert 0.75 < min(agree) and max(agree) < 0.85 and 0.05 < original - max(accuracy) < 0.12
+assert float(by_vector.min()) > 0.95 * float(by_vector[[0, -1]].mean())
 assert float(as_stored.min()) < float(by_vector.min()) < float(by_weight.min())

@@ -58,8 +58,8 @@ figure.tight_layout()
 # %% [markdown]
 # **What one sees.** Copies (retrieval, under *noise 0.05*) are good and not new. Noise buys newness with accuracy,
 # averages of matched networks cost least. What was generated works, and is as good as what the decoder makes of
-# training networks, no better. Its tenth percentile of novelty, 0.23, is that of training networks with noise of 0.2
-# to 0.3, which are far more accurate; of trainings that nothing was learned from it is 0.65.
+# training networks, no better. Its tenth percentile of novelty, 0.19, is that of training networks with noise of 0.2,
+# which are far more accurate; of trainings that nothing was learned from it is 0.64.
 #
 # **What it does not show.** That generation fails in general: decoder and generator learned from 537 networks of one
 # small population. It shows how to find out. Of convolutional networks see `benchmarks/generate/README.md`.
@@ -84,8 +84,8 @@ figure.tight_layout()
 print(f"rank correlation {found.fidelity.spearman:.2f}, mean gap {found.fidelity.gap:.2f}")
 
 # %% [markdown]
-# **What one sees.** The order is kept. The level stops at about 0.83, where the decoder's reconstructions of good
-# training networks stop too, and falls short of what was asked at the low end.
+# **What one sees.** The order is kept roughly; single networks are off by 0.2. The level stops at about 0.83, where
+# the decoder's reconstructions of good training networks stop too, and falls short of what was asked at the low end.
 #
 # **What it does not show.** How far one may ask beyond what was learned from: such conditions are refused unless
 # `beyond` is set.
@@ -96,9 +96,9 @@ print(f"rank correlation {found.fidelity.spearman:.2f}, mean gap {found.fidelity
 # %%
 assert rows["generated"].mean > 0.5  # chance is 0.1
 assert abs(rows["generated"].mean - rows["decoded training networks"].mean) < 0.05
-assert 0.1 < rows["generated"].least_novel < 0.35 < 0.5 < rows["held-out networks"].least_novel < 0.8
+assert 0.1 < rows["generated"].least_novel < 0.3 < 0.5 < rows["held-out networks"].least_novel < 0.8
 assert rows["noise 0.2"].mean > rows["generated"].mean and rows["noise 0.3"].mean > rows["generated"].mean
-assert 0.75 < achieved.max() < 0.9
+assert 0.75 < achieved.max() < 0.9 and 0.15 < np.abs(achieved - asked).max() < 0.3
 assert rows["generated"].mean < max(row.mean for row in rows.values())  # something else is better: said above
 assert found.fidelity.spearman > 0.8
 assert len(audit.rows) > 10  # the audit is never without its baselines
