@@ -57,7 +57,7 @@ class DecoderTrainConfig:
     seconds: float = 0.0
     networks: int = 64
     images: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     noise: float = 0.2
     inputs: int = 4096
     views: int = 2
