@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.generate.quality import ACCURACY, achieved
-from benchmarks.generate.zoo import Zoo, add_arguments, best_fifth, read_decoder, read_zoo
+from benchmarks.generate.zoo import Zoo, add_arguments, best_fifth, read_decoder, read_zoo, steer
 from weightspace.audit.fidelity import measure_fidelity
 from weightspace.audit.table import measure_table
 from weightspace.decode.decoder import Decoder
@@ -51,15 +51,15 @@ def measure(zoo: Zoo, decoder: Decoder, args: argparse.Namespace) -> dict[str, A
         start = time.monotonic()
         generator = zoo.fit(name, [ACCURACY], args.seed)
         seconds = time.monotonic() - start
-        guidance = args.guidance if generator.prior.guided else 1.0
-        sample = generator.sample(args.count, condition={ACCURACY: (low, None)}, seed=args.seed, guidance=guidance)
+        asked = {ACCURACY: (low, None)}
+        sample = generator.sample(args.count, condition=asked, seed=args.seed, **steer(generator, args))
         entries[name] = zoo.entry("generated", sample, decoder)
         free = generator.sample(len(fresh), seed=args.seed)
         here, there, known = (
             torch.from_numpy(generator.coordinates.places(v)) for v in (free.vectors, fresh, generator.rows.vectors)
         )
-        asked = np.linspace(generator.codes[0].low, generator.codes[0].high, args.count)
-        told = asdict(measure_fidelity(asked, achieved(zoo, generator, decoder, asked, args)))
+        even = np.linspace(generator.codes[0].low, generator.codes[0].high, args.count)
+        told = asdict(measure_fidelity(even, achieved(zoo, generator, decoder, even, args)))
         more[name] = {"seconds": seconds, "energy": energy_distance(here, there)} | told
         more["retrieval"] = {"seconds": 0.0, "energy": energy_distance(known, there)}
     rows = [

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.generate.zoo import Zoo, add_arguments, best_fifth, read_decoder, read_zoo
+from benchmarks.generate.zoo import Zoo, add_arguments, best_fifth, read_decoder, read_zoo, steer
 from weightspace.audit.answers import own_runs
 from weightspace.audit.fidelity import measure_fidelity
 from weightspace.audit.networks import answer_groups, decode_groups
@@ -36,8 +36,7 @@ def measure(zoo: Zoo, decoder: Decoder, args: argparse.Namespace) -> dict[str, A
     generator = zoo.fit(args.prior, [ACCURACY], args.seed)
     meeting = best_fifth(zoo)
     low = float(zoo.table[ACCURACY][zoo.train][meeting].min())
-    guidance = args.guidance if generator.prior.guided else 1.0
-    sample = generator.sample(args.count, condition={ACCURACY: (low, None)}, seed=args.seed, guidance=guidance)
+    sample = generator.sample(args.count, condition={ACCURACY: (low, None)}, seed=args.seed, **steer(generator, args))
     entries = {"generated": zoo.entry("generated", sample, decoder)}
     entries |= zoo.references(meeting)
     entries |= answer_baselines(zoo.pools(meeting), args.count, zoo.inputs, zoo.labels, seed=args.seed)
@@ -93,8 +92,7 @@ def achieved(
     zoo: Zoo, generator: Generator, decoder: Decoder, asked: np.ndarray, args: argparse.Namespace
 ) -> np.ndarray:
     """Return the accuracies of networks that were asked for accuracies, one each."""
-    guidance = args.guidance if generator.prior.guided else 1.0
-    sample = generator.sample_each({ACCURACY: asked}, len(asked), seed=args.seed, guidance=guidance)
+    sample = generator.sample_each({ACCURACY: asked}, len(asked), seed=args.seed, **steer(generator, args))
     groups = decode_groups(sample, decoder)
     return answer_groups(groups, zoo.inputs, zoo.labels, own_runs("asked", len(asked))).accuracy
 
@@ -122,7 +120,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(told, indent=1))
         return
-    print(f"decoder {decoder.id}, prior {args.prior}, guidance {args.guidance}")
+    print(f"decoder {decoder.id}, prior {args.prior}, guidance {args.guidance}, spread {args.spread}")
     for one in found:
         show(one)
 

@@ -23,7 +23,7 @@ from torch import Generator as Random
 from torch import Tensor, nn
 
 from benchmarks.generate.quality import ACCURACY
-from benchmarks.generate.zoo import Zoo, add_arguments, read_decoder, read_zoo
+from benchmarks.generate.zoo import Zoo, add_arguments, read_decoder, read_zoo, steer
 from weightspace.audit.baselines.pool import Pool
 from weightspace.audit.baselines.random_start import draw_start
 from weightspace.audit.baselines.retrieval import retrieve
@@ -63,7 +63,7 @@ def make_starts(zoo: Zoo, others: list[Zoo], decoder: Decoder, args: argparse.Na
     accuracy = zoo.table[ACCURACY][zoo.train]
     low, high = np.quantile(accuracy, MIDDLE)
     condition = {ACCURACY: (float(low), float(high))}
-    sample = generator.sample(args.count, condition=condition, seed=args.seed, guidance=args.guidance)
+    sample = generator.sample(args.count, condition=condition, seed=args.seed, **steer(generator, args))
     places = torch.from_numpy(generator.coordinates.places(sample.vectors))
     group = next(g for g in zoo.groups if g.program == program)
     there = torch.from_numpy(generator.coordinates.places(zoo.table.vectors[zoo.train][group.places]))

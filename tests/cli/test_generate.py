@@ -91,6 +91,8 @@ def test_nothing_is_overwritten_unless_it_was_generated_and_force_is_on(folders,
         (["--condition", "nonsense"], 1, "key=value"),
         (["--architecture", "mlp:width=5,inputs=7"], 1, "takes inputs of"),
         (["--guidance", "2"], 1, "knows no guidance"),
+        (["--spread", "2"], 1, "knows no spread"),
+        (["--spread", "0"], 2, "spread"),
         (["--count", "0"], 2, "count"),
     ],
 )

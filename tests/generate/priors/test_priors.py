@@ -90,6 +90,17 @@ def test_guidance_sharpens_what_is_asked(fitted, parts):
     assert spread[1] < spread[0]
 
 
+def test_more_noise_to_begin_with_spreads_what_is_drawn(fitted, parts):
+    fresh, known = parts[2], torch.tensor([[True, True, True]]).expand(300, -1)
+    apart = []
+    for spread in (0.5, 1.0, 1.5):
+        drawn = fitted["flow"].sample(fresh.codes, known, generator=torch.Generator().manual_seed(0), spread=spread)
+        slope = (drawn[:, 0] * fresh.codes[:, 0]).mean() / fresh.codes[:, 0].square().mean()
+        assert slope > 0
+        apart.append(float(drawn[:, 0].sub(slope * fresh.codes[:, 0]).std()))
+    assert apart[0] < apart[1] < apart[2]
+
+
 def test_energy_distance_tells_shifted_samples_apart():
     draw = torch.Generator().manual_seed(0)
     a, b = torch.randn(500, 2, generator=draw), torch.randn(500, 2, generator=draw)

@@ -86,7 +86,9 @@ class GANPrior(LatentPrior):
         return cls(best, joint)
 
     @torch.no_grad()
-    def sample(self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0) -> Tensor:
+    def sample(
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+    ) -> Tensor:
         """See `LatentPrior.sample`."""
         found = torch.randn(len(codes), self.joint.numbers, generator=generator)
         masks, which = torch.unique(known, dim=0, return_inverse=True)

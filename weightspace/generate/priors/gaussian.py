@@ -27,7 +27,9 @@ class GaussianPrior(LatentPrior):
         """Return the normal distribution with the moments of the training points."""
         return cls(joint_moments(train))
 
-    def sample(self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0) -> Tensor:
+    def sample(
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+    ) -> Tensor:
         """See `LatentPrior.sample`."""
         return self.joint.draw(codes, known, generator)
 

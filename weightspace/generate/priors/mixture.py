@@ -47,7 +47,9 @@ class MixturePrior(LatentPrior):
         weights, means, covariances = map(torch.from_numpy, (best.weights_, best.means_, best.covariances_))
         return cls(JointGaussians(weights, means, covariances, train.places.shape[1]))
 
-    def sample(self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0) -> Tensor:
+    def sample(
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+    ) -> Tensor:
         """See `LatentPrior.sample`."""
         return self.joint.draw(codes, known, generator)
 

@@ -26,7 +26,9 @@ class NeighboursPrior(LatentPrior):
         """Return the prior that holds all training points."""
         return cls(train.places, train.codes)
 
-    def sample(self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0) -> Tensor:
+    def sample(
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+    ) -> Tensor:
         """See `LatentPrior.sample`."""
         found = torch.empty(len(codes), self.places.shape[1])
         for i, (asked, mask) in enumerate(zip(codes, known, strict=True)):
