@@ -50,11 +50,14 @@ class Reach:
         """Lay logarithms of factors `(models, units)` along the tensor, `(models, *shape)`."""
         return logs[:, self.units] * self.powers
 
-    def gather(self, parts: Tensor, units: int) -> tuple[Tensor, Tensor]:
-        """Sum parts of a tensor's energy by unit, times the power: where it grows with the factor, and shrinks."""
+    def gather(self, parts: Tensor, own: Tensor, units: int) -> tuple[Tensor, Tensor]:
+        """Sum parts of a tensor's energy by unit, times the power: where it grows with the factor, and shrinks.
+
+        `own` is what the factors here multiply the parts by.
+        """
         shape = self.shape
         total = _sum(parts, [d + 1 for d, size in enumerate(shape) if size == 1])
-        weighted = (total * self.powers).flatten(1)
+        weighted = (total * own * self.powers).flatten(1)
         index = self.units.expand(shape).flatten()
         grown, shrunk = (parts.new_zeros(len(parts), units) for _ in range(2))
         grown.index_add_(1, index, weighted.clamp(min=0))
@@ -127,14 +130,16 @@ class Rescalings:
         """Balance the units of one axis; return the largest logarithm of a factor."""
         grown, shrunk = torch.zeros_like(logs[axis]), torch.zeros_like(logs[axis])
         for name, reaches in self.reaches.items():
-            own = [reach for reach in reaches if reach.axis == axis]
-            if not own:
+            if all(reach.axis != axis for reach in reaches):
                 continue
-            now = energies[name]
-            for reach in reaches:
-                now = now * torch.exp(2 * reach.logarithms(logs[reach.axis]))
-            for reach in own:
-                more, less = reach.gather(now, self.units[axis])
+            squared = [torch.exp(2 * reach.logarithms(logs[reach.axis])) for reach in reaches]
+            for k, reach in enumerate(reaches):
+                if reach.axis != axis:
+                    continue
+                now = energies[name]
+                for other in (*squared[:k], *squared[k + 1 :]):
+                    now = now * other
+                more, less = reach.gather(now, squared[k], self.units[axis])
                 grown, shrunk = grown + more, shrunk + less
         there = (grown > 0) & (shrunk > 0) & torch.isfinite(grown + shrunk)
         step = torch.where(there, (shrunk / grown).log() / (4 * self.steepness[axis]), 0.0)
