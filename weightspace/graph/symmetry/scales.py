@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Reach:
     units: Tensor
     powers: Tensor
 
-    @property
+    @cached_property
     def shape(self) -> torch.Size:
         """Sizes of the dimensions along which factors differ, 1 for all others."""
         return torch.broadcast_shapes(self.units.shape, self.powers.shape)
@@ -132,14 +133,14 @@ class Rescalings:
         for name, reaches in self.reaches.items():
             if all(reach.axis != axis for reach in reaches):
                 continue
-            squared = [torch.exp(2 * reach.logarithms(logs[reach.axis])) for reach in reaches]
-            for k, reach in enumerate(reaches):
+            squared = _by_shape(reaches, logs)
+            for reach in reaches:
                 if reach.axis != axis:
                     continue
                 now = energies[name]
-                for other in (*squared[:k], *squared[k + 1 :]):
-                    now = now * other
-                more, less = reach.gather(now, squared[k], self.units[axis])
+                for shape, factor in squared.items():
+                    now = now if shape == reach.shape else now * factor
+                more, less = reach.gather(now, squared[reach.shape], self.units[axis])
                 grown, shrunk = grown + more, shrunk + less
         there = (grown > 0) & (shrunk > 0) & torch.isfinite(grown + shrunk)
         step = torch.where(there, (shrunk / grown).log() / (4 * self.steepness[axis]), 0.0)
@@ -166,6 +167,15 @@ class Rescalings:
     def multiply(self, weights: Mapping[str, Tensor], logs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return networks multiplied by factors whose logarithms are given, `(models, units)` by axis."""
         return {name: _multiplied(tensor, self.factors(name, logs)) for name, tensor in weights.items()}
+
+
+def _by_shape(reaches: Iterable[Reach], logs: Mapping[str, Tensor]) -> dict[torch.Size, Tensor]:
+    """Squares of the factors of a tensor, those along the same dimensions together."""
+    found: dict[torch.Size, Tensor] = {}
+    for reach in reaches:
+        more = 2 * reach.logarithms(logs[reach.axis])
+        found[reach.shape] = found[reach.shape] + more if reach.shape in found else more
+    return {shape: log.exp() for shape, log in found.items()}
 
 
 def _multiplied(tensor: Tensor, factors: Iterable[Tensor]) -> Tensor:
