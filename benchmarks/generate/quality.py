@@ -120,7 +120,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(told, indent=1))
         return
-    print(f"decoder {decoder.id}, prior {args.prior}, guidance {args.guidance}, spread {args.spread}")
+    print(f"decoder {decoder.id}, prior {args.prior}, guidance {args.guidance}, temperature {args.temperature}")
     for one in found:
         show(one)
 

@@ -110,14 +110,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=256, help="networks in each set")
     parser.add_argument("--inputs", type=int, default=10000, help="test inputs, at most")
     parser.add_argument("--guidance", type=float, default=1.5, help="of the flow")
-    parser.add_argument("--spread", type=float, default=1.0, help="of the noise that the flow begins with")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the noise that the flow begins with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
 
 
 def steer(generator: Generator, args: argparse.Namespace) -> dict[str, float]:
     """Return how a generator is told to draw: as the arguments say where its prior can be told."""
-    return {"guidance": args.guidance, "spread": args.spread} if generator.prior.guided else {}
+    return {"guidance": args.guidance, "temperature": args.temperature} if generator.prior.guided else {}
 
 
 def read_decoder(args: argparse.Namespace) -> Decoder:

@@ -108,8 +108,8 @@ def test_variations_lie_within_their_radius(generator):
     [
         ({"count": 0}, "ask for one at least"),
         ({"count": 1, "guidance": 2.0}, "knows no guidance"),
-        ({"count": 1, "spread": 2.0}, "knows no spread"),
-        ({"count": 1, "spread": 0.0}, "leaves nothing to draw"),
+        ({"count": 1, "temperature": 2.0}, "knows no temperature"),
+        ({"count": 1, "temperature": 0.0}, "leaves nothing to draw"),
         ({"count": 1, "condition": "test_accuracy=7"}, "Nearest possible"),
     ],
 )

@@ -31,7 +31,7 @@ class What:
         architecture: A family with options, such as smallcnn:width=8,activation=relu, or POPULATION:ARCHITECTURE; by
             default that of the training network nearest to each.
         guidance: How far the condition is followed, 1 as the training networks do (default 1.5); of a flow alone.
-        spread: Of the noise that a flow begins with (default 1); more makes newer and worse networks.
+        temperature: Of the noise that a flow begins with (default 1); more makes newer and worse networks.
         beyond: Let numbers be asked for that no training network reached.
         seed: Of all that is drawn.
     """
@@ -39,7 +39,7 @@ class What:
     condition: tuple[str, ...] = ()
     architecture: str | None = None
     guidance: float | None = None
-    spread: Annotated[float, Parameter(validator=Number(gt=0))] = 1.0
+    temperature: Annotated[float, Parameter(validator=Number(gt=0))] = 1.0
     beyond: bool = False
     seed: int = 0
 
@@ -131,7 +131,7 @@ def _draw(generator: Generator, count: int, what: What) -> Sample:
         seed=what.seed,
         guidance=guidance,
         beyond=what.beyond,
-        spread=what.spread,
+        temperature=what.temperature,
     )
 
 

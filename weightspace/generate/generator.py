@@ -113,7 +113,7 @@ class Generator:
         seed: int = 0,
         guidance: float = 1.0,
         beyond: bool = False,
-        spread: float = 1.0,
+        temperature: float = 1.0,
     ) -> Sample:
         """Draw latents, with the architecture that the network nearest to each has.
 
@@ -123,21 +123,21 @@ class Generator:
             seed: Of everything drawn.
             guidance: How far the condition is followed, 1 as the data do; of a flow alone.
             beyond: Whether numbers outside of what was seen may be asked for.
-            spread: Of the noise that a flow begins with, 1 as it was fitted; more makes newer and worse networks.
+            temperature: Of the noise that a flow begins with, 1 as it was fitted; more makes newer and worse networks.
 
         Raises:
             GeneratorError: The condition cannot be met; the nearest possible is named.
         """
         if count < 1:
             raise GeneratorError(f"{count} networks cannot be drawn; ask for one at least.")
-        if spread <= 0:
-            raise GeneratorError(f"a spread of {spread:g} leaves nothing to draw; take one above 0, as 1.")
-        for name, value in (("guidance", guidance), ("spread", spread)):
+        if temperature <= 0:
+            raise GeneratorError(f"a temperature of {temperature:g} leaves nothing to draw; take one above 0, as 1.")
+        for name, value in (("guidance", guidance), ("temperature", temperature)):
             if value != 1.0 and not self.prior.guided:
                 raise GeneratorError(f"a {self.kind} prior knows no {name}; leave it at 1 or take a flow.")
         wanted = Asked(read_condition(condition), self.codes, self.rows.codes, beyond=beyond)
         drawn = wanted.draw(count, np.random.default_rng(seed))
-        return self.sample_each(drawn, count, seed=seed, guidance=guidance, spread=spread)
+        return self.sample_each(drawn, count, seed=seed, guidance=guidance, temperature=temperature)
 
     def sample_each(
         self,
@@ -146,7 +146,7 @@ class Generator:
         *,
         seed: int = 0,
         guidance: float = 1.0,
-        spread: float = 1.0,
+        temperature: float = 1.0,
     ) -> Sample:
         """Draw one latent for each row of what is asked, whether such networks were seen or not.
 
@@ -155,11 +155,11 @@ class Generator:
             count: How many.
             seed: Of everything drawn.
             guidance: As in `sample`.
-            spread: As in `sample`.
+            temperature: As in `sample`.
         """
         codes, known = map(torch.from_numpy, write_asked(asked, self.codes, count))
         draw = Random().manual_seed(seed)
-        places = self.prior.sample(codes, known, generator=draw, guidance=guidance, spread=spread)
+        places = self.prior.sample(codes, known, generator=draw, guidance=guidance, temperature=temperature)
         return self.as_sample(self.coordinates.vectors(places.numpy()), asked)
 
     def as_sample(self, vectors: Float32[np.ndarray, "models latent"], asked: Mapping[str, np.ndarray] = {}) -> Sample:

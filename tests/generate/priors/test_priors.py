@@ -93,8 +93,10 @@ def test_guidance_sharpens_what_is_asked(fitted, parts):
 def test_more_noise_to_begin_with_spreads_what_is_drawn(fitted, parts):
     fresh, known = parts[2], torch.tensor([[True, True, True]]).expand(300, -1)
     apart = []
-    for spread in (0.5, 1.0, 1.5):
-        drawn = fitted["flow"].sample(fresh.codes, known, generator=torch.Generator().manual_seed(0), spread=spread)
+    for temperature in (0.5, 1.0, 1.5):
+        drawn = fitted["flow"].sample(
+            fresh.codes, known, generator=torch.Generator().manual_seed(0), temperature=temperature
+        )
         slope = (drawn[:, 0] * fresh.codes[:, 0]).mean() / fresh.codes[:, 0].square().mean()
         assert slope > 0
         apart.append(float(drawn[:, 0].sub(slope * fresh.codes[:, 0]).std()))

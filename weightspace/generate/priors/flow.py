@@ -98,10 +98,10 @@ class FlowPrior(LatentPrior):
 
     @torch.no_grad()
     def sample(
-        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, temperature: float = 1.0
     ) -> Tensor:
         """See `LatentPrior.sample`; steps of the midpoint rule."""
-        found = spread * torch.randn(len(codes), self.joint.numbers, generator=generator)
+        found = temperature * torch.randn(len(codes), self.joint.numbers, generator=generator)
         masks, which = torch.unique(known, dim=0, return_inverse=True)
         for i, mask in enumerate(masks):
             rows = (which == i).nonzero().flatten()

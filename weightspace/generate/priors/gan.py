@@ -87,7 +87,7 @@ class GANPrior(LatentPrior):
 
     @torch.no_grad()
     def sample(
-        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, temperature: float = 1.0
     ) -> Tensor:
         """See `LatentPrior.sample`."""
         found = torch.randn(len(codes), self.joint.numbers, generator=generator)

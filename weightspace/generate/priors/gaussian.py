@@ -28,7 +28,7 @@ class GaussianPrior(LatentPrior):
         return cls(joint_moments(train))
 
     def sample(
-        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, temperature: float = 1.0
     ) -> Tensor:
         """See `LatentPrior.sample`."""
         return self.joint.draw(codes, known, generator)

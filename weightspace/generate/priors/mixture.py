@@ -48,7 +48,7 @@ class MixturePrior(LatentPrior):
         return cls(JointGaussians(weights, means, covariances, train.places.shape[1]))
 
     def sample(
-        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, temperature: float = 1.0
     ) -> Tensor:
         """See `LatentPrior.sample`."""
         return self.joint.draw(codes, known, generator)

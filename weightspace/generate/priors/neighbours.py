@@ -27,7 +27,7 @@ class NeighboursPrior(LatentPrior):
         return cls(train.places, train.codes)
 
     def sample(
-        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, spread: float = 1.0
+        self, codes: Tensor, known: Tensor, *, generator: Generator, guidance: float = 1.0, temperature: float = 1.0
     ) -> Tensor:
         """See `LatentPrior.sample`."""
         found = torch.empty(len(codes), self.places.shape[1])

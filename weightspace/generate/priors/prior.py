@@ -48,7 +48,7 @@ class LatentPrior(ABC):
         *,
         generator: Generator,
         guidance: float = 1.0,
-        spread: float = 1.0,
+        temperature: float = 1.0,
     ) -> Float[Tensor, "models numbers"]:
         """Draw one place for each row of codes, of which the columns that are not known do not count.
 
@@ -57,7 +57,7 @@ class LatentPrior(ABC):
             known: Where something is asked for.
             generator: Of all that is drawn.
             guidance: How far the condition is followed, 1 as the data do; only a guided prior takes another.
-            spread: Deviation of the noise that a guided prior carries to places: above 1 newer, and further off.
+            temperature: Deviation of the noise that a guided prior carries to places: above 1 newer, and further off.
         """
 
     @abstractmethod
