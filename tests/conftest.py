@@ -1,8 +1,10 @@
 """Fixtures that several folders of tests use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -23,3 +25,12 @@ def shared_datasets() -> Path:
     if not folder.exists():
         pytest.skip("the datasets (shared/data/datasets) are not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """Let no work be done side by side, where a test counts who does it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -74,7 +74,7 @@ def test_a_team_gets_the_latent_of_one(encoder, small_tiles, monkeypatch, world)
             torch.testing.assert_close(latent.units[name], states, rtol=1e-4, atol=1e-5)
 
 
-def test_each_process_does_a_part(encoder, small_tiles, monkeypatch, calls):
+def test_each_process_does_a_part(encoder, small_tiles, monkeypatch, calls, one_core):
     checkpoint = Checkpoint(perceptron(20, 40, 41, 42, 7))
     encoder.encode(checkpoint)
     alone = dict(calls)

@@ -135,7 +135,7 @@ def test_a_checkpoint_that_carries_its_program_answers_alike(build):
     torch.testing.assert_close(found, torch.stack([net(x) for net in nets]).detach(), rtol=1e-10, atol=1e-10)
 
 
-def test_the_layout_is_that_of_images_last_and_large_steps_of_one_keep_theirs(monkeypatch):
+def test_the_layout_is_that_of_images_last_and_large_steps_of_one_keep_theirs(monkeypatch, one_core):
     calls = []
     run = images_last.convolve
     monkeypatch.setattr(images_last, "convolve", lambda *args: calls.append(len(args[0])) or run(*args))
