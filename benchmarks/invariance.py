@@ -131,10 +131,10 @@ def _manifest(folder: Path) -> dict[str, str]:
 def _moves_of(encoder: str, name: str, path: str, against: tuple[float, int | None]) -> Moves:
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(path)
-    return _moves(Encoder.from_pretrained(encoder), name, checkpoint, (*against, traced_graph(name, checkpoint)))
+    return _moves(Encoder.from_pretrained(encoder), name, checkpoint, (*against, _traced(name, checkpoint)))
 
 
-def traced_graph(name: str, checkpoint: Checkpoint) -> ParameterGraph | None:
+def _traced(name: str, checkpoint: Checkpoint) -> ParameterGraph | None:
     """The graph of a real network that was rebuilt by hand; a file alone doesn't show the activations."""
     network = network_of(name)
     if network is None:

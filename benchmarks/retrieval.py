@@ -26,11 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.baselines import header_features, seven_statistics
-from benchmarks.invariance import traced_graph
-from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.checkpoint.load import load_checkpoint
 from weightspace.encode.encoder import Encoder
-from weightspace.graph.symmetry.balance import balance
 
 NEAREST, SMALLEST, DRAWS = 5, 3, 2000
 
@@ -40,13 +37,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--encoder", nargs="*", default=[], help="trained encoders to set beside the random sweep")
-    parser.add_argument("--balanced", action="store_true", help="balance networks whose activations are known first")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     entries = json.loads((options.folder / "manifest.json").read_text())["checkpoints"]
     checkpoints = [load_checkpoint(options.folder / entry["file"]) for entry in entries]
-    if options.balanced:
-        checkpoints = [_balanced(entry["id"], c) for entry, c in zip(entries, checkpoints, strict=True)]
     encoders = [Encoder.from_pretrained(name) for name in ("random-sweep", *options.encoder)]
     spaces = {f"{e.name} latents": e.encode_many(checkpoints).vectors.astype(np.float64) for e in encoders} | {
         "seven statistics a tensor": np.stack([seven_statistics(c) for c in checkpoints]),
@@ -63,12 +57,6 @@ def main() -> int:
             report[f"{name}, {how}"] = {"groups": _groups(away, groups), "equal_headers": _twins(away, tasks, shapes)}
     print(json.dumps(report, indent=None if options.json else 2))
     return 0
-
-
-def _balanced(name: str, checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its units balanced where its network was rebuilt; a file alone shows no activation."""
-    graph = traced_graph(name, checkpoint)
-    return checkpoint if graph is None else balance(checkpoint, graph)
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Fixtures that several folders of tests use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,8 @@ def shared_datasets() -> Path:
 
 
 @pytest.fixture
-def one_core() -> Iterator[None]:
-    """Let no work be done side by side, where a test counts who does it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads there are, until the test is over."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -93,7 +93,7 @@ def _decades(networks: Networks) -> Networks:
 
 
 def cost(name: str, rescalings: dict[str, Rescalings]) -> dict[str, float]:
-    """Return seconds to balance a thousand networks in one stack, the best of three, and how often units are met."""
+    """Return seconds to balance a thousand networks in one stack, the best of three; nothing without rescalings."""
     groups = [g for g in load_splits(name)["train"].groups if rescalings[g.architecture.identity].units]
     if not groups:
         return {}

@@ -22,6 +22,7 @@ from weightspace.zoo.data import load_dataset
 from weightspace.zoo.families import FAMILIES, build_network
 from weightspace.zoo.families.activations import ACTIVATIONS
 from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.families.siren import pixel_places
 from weightspace.zoo.layout import Layout
 from weightspace.zoo.store import Population
 
@@ -236,8 +237,7 @@ def show_inputs(x: Tensor, families: Set[str | None]) -> Tensor:
     """Return some training inputs of a dataset: of its rows or images, or of their places for implicit networks."""
     if not any(family in FAMILIES and FAMILIES[family].data == "image" for family in families):
         return x[:INPUTS]
-    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in x.shape[2:]), indexing="ij")
-    places = torch.stack([rows.flatten(), columns.flatten()], 1)
+    places = pixel_places(*x.shape[2:])
     return places[torch.randperm(len(places), generator=Generator().manual_seed(0))[:INPUTS]]
 
 

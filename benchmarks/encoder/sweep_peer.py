@@ -16,7 +16,7 @@ from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
 from weightspace.train.start import Asked, start_answers
-from weightspace.train.views import moved
+from weightspace.train.views import are_places, moved
 
 MOVED, TOGETHER = 0.06, 32
 """How far places are moved in training, see `views.moved`, and networks that see them at the same places."""
@@ -64,7 +64,7 @@ class SweepNet(nn.Module):
     def _ask(self, module: nn.Module, group: Group) -> Tensor:
         """What networks answer to the probes; in training places are moved, others for each few networks."""
         probes = self.encoder.probes(group.architecture.signature.inputs)
-        module, still = module.to(probes.device), not self.training or moved(probes, 0.0, self.draw) is probes
+        module, still = module.to(probes.device), not (self.training and are_places(probes))
         parts = torch.arange(len(group.rows), device=probes.device).split(len(group.rows) if still else TOGETHER)
         each = (probes if still else moved(probes, MOVED, self.draw) for _ in parts)
         told = [run_networks(module, group.take(p).weights, x) for p, x in zip(parts, each, strict=True)]

@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 
 from benchmarks.encoder.data import Networks
 from benchmarks.encoder.target import Target
-from weightspace.encode.predictor import EVEN, SHARES
+from weightspace.encode.predictor import EVEN, best_share, merged
 
 
 class Peer(Protocol):
@@ -124,18 +124,12 @@ def read_networks(module: nn.Module, networks: Networks, size: int = 128) -> Ten
     return ordered
 
 
-def merged(raw: Tensor, share: float = EVEN) -> Tensor:
-    """Return `(networks, outputs)` of one head, or of two of which the second counts as `share`."""
-    return raw[0] if len(raw) == 1 else (1 - share) * raw[0] + share * raw[1]
-
-
 def choose_share(module: nn.Module, target: Target, validation: Networks) -> float:
     """Return how much the second of two heads counts where validation networks are told best; even of one head."""
     raw = read_networks(module, validation)
     if len(raw) == 1:
         return EVEN
-    found = {s: target.quality(validation.target, target.read(merged(raw, s)).nan_to_num()) for s in SHARES}
-    return max(found, key=lambda share: (found[share], -abs(share - EVEN)))
+    return best_share(lambda s: -target.quality(validation.target, target.read(merged(raw, s)).nan_to_num()))
 
 
 def _heads(told: Tensor) -> Tensor:

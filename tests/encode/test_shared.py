@@ -74,7 +74,8 @@ def test_a_team_gets_the_latent_of_one(encoder, small_tiles, monkeypatch, world)
             torch.testing.assert_close(latent.units[name], states, rtol=1e-4, atol=1e-5)
 
 
-def test_each_process_does_a_part(encoder, small_tiles, monkeypatch, calls, one_core):
+def test_each_process_does_a_part(encoder, small_tiles, monkeypatch, calls, set_threads):
+    set_threads(1)  # each thread stands for a process
     checkpoint = Checkpoint(perceptron(20, 40, 41, 42, 7))
     encoder.encode(checkpoint)
     alone = dict(calls)

@@ -83,11 +83,8 @@ def few_at_a_time(monkeypatch):
 
 
 @pytest.fixture
-def several(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
+def several(request, set_threads):
+    set_threads(request.param)
 
 
 def learned(stacked, module):
@@ -135,7 +132,8 @@ def test_a_checkpoint_that_carries_its_program_answers_alike(build):
     torch.testing.assert_close(found, torch.stack([net(x) for net in nets]).detach(), rtol=1e-10, atol=1e-10)
 
 
-def test_the_layout_is_that_of_images_last_and_large_steps_of_one_keep_theirs(monkeypatch, one_core):
+def test_the_layout_is_that_of_images_last_and_large_steps_of_one_keep_theirs(monkeypatch, set_threads):
+    set_threads(1)  # work that is done side by side comes in more parts
     calls = []
     run = images_last.convolve
     monkeypatch.setattr(images_last, "convolve", lambda *args: calls.append(len(args[0])) or run(*args))

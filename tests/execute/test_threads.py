@@ -23,11 +23,8 @@ HERE = ContextVar("here", default=0)
 
 
 @pytest.fixture
-def four_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+def four_threads(set_threads):
+    set_threads(4)
 
 
 def test_an_operation_has_one_thread_within_and_as_many_as_before_after(four_threads):

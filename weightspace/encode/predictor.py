@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import final
 
@@ -113,11 +114,11 @@ class Predictor(nn.Module):
 
     def _read(self, name: str, told: Tensor, share: float) -> Tensor:
         """One property as `forward` returns it, of what is told by weights and by answers."""
-        merged = told[0] if len(told) == 1 else (1 - share) * told[0] + share * told[1]
+        found = merged(told, share)
         if name in self.classes:
-            return merged.softmax(1)
+            return found.softmax(1)
         mean, spread = self.scales[name]
-        return merged[:, 0] * spread + mean
+        return found[:, 0] * spread + mean
 
     def novelty(self, vector: Float[Tensor, "models latent"]) -> Float[Tensor, " models"]:
         """Return how far vectors lie from those learned from; 1 is the 99th percentile of networks like them."""
@@ -161,13 +162,13 @@ class Predictor(nn.Module):
             known = run & targets[name].isfinite() if name in targets else run.new_zeros(len(run))
             if len(told[name]) == 1 or not known.any():
                 continue
-            here, truth, losses = told[name][:, known], targets[name][known], {}
-            for share in SHARES:
-                apart = self._apart(name, self._read(name, here, share), truth)
-                each = -(1 - apart).clamp_min(1e-12).log() if name in self.classes else apart.square()
-                losses[share] = float(each.mean())
-            found[name] = min(losses, key=lambda share: (losses[share], abs(share - EVEN)))
+            found[name] = best_share(partial(self._loss, name, told[name][:, known], targets[name][known]))
         return found
+
+    def _loss(self, name: str, told: Tensor, truth: Tensor, share: float) -> float:
+        apart = self._apart(name, self._read(name, told, share), truth)
+        each = -(1 - apart).clamp_min(1e-12).log() if name in self.classes else apart.square()
+        return float(each.mean())
 
     def _apart(self, name: str, told: Tensor, truth: Tensor) -> Float[Tensor, " models"]:
         """How far from the truth what `forward` returns of one property is."""
@@ -202,6 +203,17 @@ class Predictor(nn.Module):
                 values[name] = inverse(number)
                 intervals[name] = (inverse(number - margin), inverse(number + margin))
         return Predictions(values, intervals, choices, novelty)
+
+
+def merged(told: Float[Tensor, "heads models width"], share: float = EVEN) -> Float[Tensor, "models width"]:
+    """Return what one head tells, or what two tell together where the second counts as `share`."""
+    return told[0] if len(told) == 1 else (1 - share) * told[0] + share * told[1]
+
+
+def best_share(loss: Callable[[float], float]) -> float:
+    """Return the share of the least loss; of equally good ones that next to even."""
+    losses = {share: loss(share) for share in SHARES}
+    return min(losses, key=lambda share: (losses[share], abs(share - EVEN)))
 
 
 def _conformal(apart: Tensor) -> float:

@@ -74,7 +74,7 @@ class DecoderTraining:
         fused = groups[0].vectors.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(network.parameters(), learning_rate, BETAS, weight_decay=0.01, fused=fused)
         self.average = copy.deepcopy(network).requires_grad_(False)
-        self.recorded = Recorded(list(network.parameters()))
+        self.recorded = Recorded(network.parameters())
 
     def advance(self, progress: float, *, networks: int = 32, images: int = 64) -> Tensor:
         """Make one update and return its loss, left where it was computed.

@@ -49,6 +49,11 @@ def with_damage(gates: Gates, weights: Mapping[str, Tensor], generator: Generato
     return gates.apply(weights, kept.float())
 
 
+def are_places(inputs: Float[Tensor, "inputs ..."]) -> bool:
+    """Whether inputs are places, as an implicit network takes."""
+    return inputs.ndim == 2 and inputs.shape[1] <= PLACES
+
+
 def moved(probes: Float[Tensor, "probes ..."], most: float, generator: Generator) -> Tensor:
     """Return probes that are places all turned, stretched and moved alike, a little; other inputs as they are.
 
@@ -59,7 +64,7 @@ def moved(probes: Float[Tensor, "probes ..."], most: float, generator: Generator
         most: Deviation of each number of the map from that of staying, for places between -1 and 1.
         generator: Draws the map.
     """
-    if probes.ndim != 2 or probes.shape[1] > PLACES:
+    if not are_places(probes):
         return probes
     size = probes.shape[1]
     drawn = most * torch.randn(size + 1, size, generator=generator, device=generator.device).to(probes)

@@ -15,6 +15,7 @@ from weightspace.zoo.control import CartPole
 from weightspace.zoo.data import load_dataset, shift_dataset
 from weightspace.zoo.families import FAMILIES, build_network
 from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.families.siren import pixel_places
 from weightspace.zoo.recipe import Recipe
 from weightspace.zoo.seeds import mix_seed
 from weightspace.zoo.tasks import Examples, Sampling, Task
@@ -113,11 +114,8 @@ def make_task(recipe: Recipe, group: Group, *, data_dir: str | None, device: str
         chosen = torch.tensor([run["seed"] % len(data.x) for run in group])
         for run, image in zip(group, chosen.tolist(), strict=True):
             run |= {"image": image, "label": int(data.y[image])}
-        height, width = data.x.shape[2:]
-        rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-        places = torch.stack([rows.flatten(), columns.flatten()], 1)
         values = data.x[chosen].flatten(2).transpose(1, 2).contiguous()
-        train = (places.to(device), values.to(device))
+        train = (pixel_places(*data.x.shape[2:]).to(device), values.to(device))
         return Examples(train, None, outputs=data.x.shape[1], sampling=sampling)
     train, test = ((x.to(device), y.to(device)) for x, y in ((data.x, data.y), (data.x_test, data.y_test)))
     return Examples(train, test, outputs=data.outputs, sampling=replace(sampling, fraction=run["train_fraction"]))

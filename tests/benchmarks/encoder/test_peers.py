@@ -18,8 +18,9 @@ from benchmarks.encoder.probes import LinearGenerator, ProbeNet
 from benchmarks.encoder.statnn import seven_statistics
 from benchmarks.encoder.sweep_peer import SweepNet
 from benchmarks.encoder.target import Target
-from benchmarks.encoder.training import NeuralPeer, Schedule, choose_share, merged, read_networks
+from benchmarks.encoder.training import NeuralPeer, Schedule, choose_share, read_networks
 from tests.benchmarks.encoder.conftest import MLP, shuffled
+from weightspace.encode.predictor import merged
 from weightspace.train.config import LEARNED
 
 NARROW = {"graph": {"width": 32, "depth": 2}, "nfn": {"hidden": 128}}

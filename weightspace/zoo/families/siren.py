@@ -5,9 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from weightspace.zoo.families.signature import Signature
+
+
+def pixel_places(height: int, width: int) -> Float[Tensor, "pixels two"]:
+    """Return the coordinates of an image's pixels, row by row, from -1 to 1 downwards and across."""
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    return torch.stack([rows.flatten(), columns.flatten()], 1)
 
 
 class Siren(nn.Module):
