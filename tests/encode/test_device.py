@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 import torch
 from torch import Generator
@@ -9,6 +11,7 @@ from torch import Generator
 from tests.encode.networks import GRAPHS, perceptron, weights
 from tests.encode.test_shared import apart
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.checkpoint.load import load_checkpoint
 from weightspace.encode.encoder import Encoder
 from weightspace.encode.network import SweepNetwork
 from weightspace.errors import DeviceMemoryError, EncoderError
@@ -16,7 +19,10 @@ from weightspace.execute.pieces import in_pieces
 from weightspace.graph.build import build_graph
 from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
-from weightspace.nn import tiles
+from weightspace.nn import message, tiles
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+RESNET = str(files("weightspace.model_zoo") / "checkpoints" / "cifar10_resnet20.safetensors")
 
 
 @pytest.fixture
@@ -112,6 +118,24 @@ def test_in_bfloat16_a_relabelling_moves_the_latent_by_less_than_a_hundredth(enc
     assert apart(vector, exact) < 0.1  # the fingerprint among the fixed numbers magnifies rounding
     assert apart(encoder.encode(twin).vector, vector) < 1e-2
     assert apart(encoder.encode(other).vector, vector) > 3e-2
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_in_bfloat16_the_depth_of_a_network_does_not_magnify_what_a_relabelling_rounds(encoder, monkeypatch, device):
+    checkpoint = load_checkpoint(RESNET)
+    known = build_graph(checkpoint)
+    twin = relabel(checkpoint, known, random_permutations(known, generator=Generator().manual_seed(0)))
+    encoder.to(device, torch.bfloat16)
+
+    def moved() -> float:
+        return apart(encoder.encode(twin).vector, encoder.encode(checkpoint).vector)
+
+    def rounded(large, small):
+        return (large @ small.to(large.dtype)).to(small.dtype)
+
+    assert moved() < 1e-3
+    monkeypatch.setattr(message, "times", rounded)  # of states and sums too
+    assert moved() > 1e-2
 
 
 def test_in_bfloat16_streamed_and_kept_weights_say_the_same(encoder, monkeypatch):

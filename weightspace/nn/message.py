@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
 import torch
@@ -13,7 +13,7 @@ from weightspace.execute.processes import Team
 from weightspace.execute.threads import side_by_side
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
-from weightspace.nn.products import PLAIN, Products
+from weightspace.nn.products import PLAIN, Products, times
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import cut_of, group_tiles, is_streamed, shares, tiles
 from weightspace.nn.units import standardise
@@ -54,31 +54,23 @@ class KernelMessage(nn.Module):
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
             how: Products are made; groups are not shared among processes.
         """
-        mixed = (h[:, None] @ wave_mixers(self.mixer, kernel)).to(how.dtype or h.dtype)
+        mixed, dtype = h[:, None] @ wave_mixers(self.mixer, kernel), how.dtype or h.dtype
         if split:
-            return self._grouped(weight, mixed, kernel, back, split).to(h.dtype)
-        if mixed.dtype == h.dtype and _accumulates(weight, h, kernel):
+            return _grouped(group_tiles(weight, dtype, split), mixed.unflatten(2, (len(split[1]), -1)), kernel, back)
+        if dtype == h.dtype and _accumulates(weight, h, kernel):
             total = how.team.add_up(summed(partial(_accumulated, mixed[0], weight, back), weight, how.team))
             if total.isfinite().all():
                 return total[None] / weight.shape[1 if back else 2]
 
         def told_by(share: Team) -> Tensor:
             total = h.new_zeros(len(weight), weight.shape[2 if back else 1], h.shape[2])
-            for tile in tiles(weight, mixed.dtype, team=share):
+            for tile in tiles(weight, dtype, team=share):
                 near, far = (tile.outs, tile.ins) if back else (tile.ins, tile.outs)
                 told, _ = tile.settle(partial(_message, mixed[:, :, near], kernel, back))
                 total[:, far] += told
             return total
 
         return how.team.add_up(summed(told_by, weight, how.team)) / weight.shape[1 if back else 2]
-
-    def _grouped(
-        self, weight: Tensor, mixed: Tensor, kernel: tuple[int, ...], back: bool, split: tuple
-    ) -> Float[Tensor, "models positions width"]:
-        mixed, parts = mixed.unflatten(2, (len(split[1]), -1)), []
-        for groups, tile in group_tiles(weight, mixed.dtype, split):
-            parts.append(_message(mixed[:, :, groups], kernel, back, tile) / tile.shape[-3 if back else -2])
-        return torch.cat(parts, 1).flatten(1, 2)
 
     def across(
         self, waves: Float[Tensor, "models outs ins waves"], h: Tensor, *, kernel: tuple[int, ...], back: bool
@@ -121,15 +113,12 @@ class OwnMessage(nn.Module):
 def across(
     stack: Float[Tensor, "models far near waves"], h: Tensor, mixers: Float[Tensor, "waves width width"]
 ) -> Float[Tensor, "models far width"]:
-    """Return `sum_w stack_w (h mixers_w)`, states mixed on the side that has fewer positions.
-
-    The large factor stays in its precision, the result is in that of the states.
-    """
+    """Return `sum_w stack_w (h mixers_w)`, states mixed on the side that has fewer positions."""
     far, near = stack.shape[1:3]
     if near <= far:
         mixed = h @ mixers.transpose(0, 1).flatten(1)
-        return (stack.flatten(2) @ mixed.view(len(h), -1, h.shape[2]).to(stack.dtype)).to(h.dtype)
-    found = (stack.transpose(2, 3).flatten(1, 2) @ h.to(stack.dtype)).to(h.dtype)
+        return times(stack.flatten(2), mixed.view(len(h), -1, h.shape[2]))
+    found = times(stack.transpose(2, 3).flatten(1, 2), h)
     return found.view(len(stack), far, -1) @ mixers.flatten(0, 1)
 
 
@@ -190,15 +179,23 @@ def kernel_channels(weight: Tensor, kernel: tuple[int, ...]) -> Float[Tensor, "m
     return (waves @ weight.flatten(1, -2).transpose(1, 2)).unflatten(2, weight.shape[1:-1])
 
 
+def _grouped(
+    parts: Iterable[tuple[slice, Tensor]], mixed: Tensor, kernel: tuple[int, ...], back: bool
+) -> Float[Tensor, "models positions width"]:
+    """The messages of groups, each to its own positions, one group after the other."""
+    told = [_message(mixed[:, :, some], kernel, back, part) / part.shape[-3 if back else -2] for some, part in parts]
+    return torch.cat(told, 1).flatten(1, 2)
+
+
 def _message(
     mixed: Tensor, kernel: tuple[int, ...], back: bool, weight: Tensor
 ) -> Float[Tensor, "models *groups positions width"]:
     """`sum_c W_c a_c + |W_0| b`, or the same with `W^T`; `b` is the last of `mixed`."""
     stack, a = kernel_channels(weight, kernel), mixed[:, :-1]
-    size = _product(stack[:, 0].abs(), mixed[:, -1], back)
+    size = times(stack[:, 0].abs(), mixed[:, -1], turned=back)
     if stack.shape[1] == 1:  # nothing to add up
-        return _product(stack[:, 0], a[:, 0], back) + size
-    return _product(stack, a, back).sum(1) + size
+        return times(stack[:, 0], a[:, 0], turned=back) + size
+    return times(stack, a, turned=back).sum(1) + size
 
 
 def summed(told_by: Callable[[Team], Tensor], weight: Tensor, team: Team) -> Tensor:
@@ -231,7 +228,3 @@ def _accumulated(
         matrix = matrix.abs_() if tile.copied else torch.abs(matrix, out=room.resize_(matrix.shape))
         into.addmm_(matrix if of_lines else matrix.T, size)  # how both lie keeps the large factor unturned
     return total.contiguous()
-
-
-def _product(stack: Tensor, x: Tensor, back: bool) -> Float[Tensor, "*lead positions width"]:
-    return (x.mT @ stack).mT if back else stack @ x  # quicker than transposing the large factor

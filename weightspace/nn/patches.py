@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from weightspace.execute.processes import Team
 from weightspace.nn.cosines import FREQUENCIES
 from weightspace.nn.message import across, channel_mixers, kernel_channels, summed
-from weightspace.nn.products import PLAIN, Products
+from weightspace.nn.products import PLAIN, Products, times
 from weightspace.nn.seeded import draw
 from weightspace.nn.tiles import group_tiles, tiles
 
@@ -60,16 +60,16 @@ class Patches(nn.Module):
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
             how: Products are made; groups are not shared among processes.
         """
-        seen = (x[:, None] @ channel_mixers(self.mixer, kernel)).to(how.dtype or x.dtype)
+        seen, dtype = x[:, None] @ channel_mixers(self.mixer, kernel), how.dtype or x.dtype
         if split:
             seen, parts = seen.unflatten(2, (len(split[1]), -1)), []
-            for groups, part in group_tiles(weight, seen.dtype, split):
+            for groups, part in group_tiles(weight, dtype, split):
                 parts.append(_answer(seen[:, :, groups], kernel, part).flatten(1, 2))
-            return torch.cat(parts, 1).to(x.dtype) * prod(kernel)
+            return torch.cat(parts, 1) * prod(kernel)
 
         def answered(share: Team) -> Tensor:
             total = x.new_zeros(len(weight), weight.shape[1], x.shape[2])
-            for tile in tiles(weight, seen.dtype, team=share):
+            for tile in tiles(weight, dtype, team=share):
                 told, _ = tile.settle(partial(_answer, seen[:, :, tile.ins], kernel))
                 total[:, tile.outs] += told
             return total
@@ -78,4 +78,4 @@ class Patches(nn.Module):
 
 
 def _answer(seen: Tensor, kernel: tuple[int, ...], weight: Tensor) -> Float[Tensor, "models *groups outs places"]:
-    return (kernel_channels(weight, kernel) @ seen).sum(1)
+    return times(kernel_channels(weight, kernel), seen).sum(1)
