@@ -84,6 +84,27 @@ def test_units_that_a_tensor_both_reads_and_writes_are_balanced():
     torch.testing.assert_close(wrote, even["block.weight"].square().sum(0) + even["head.weight"].square().sum(0))
 
 
+def test_a_scale_that_all_units_share_settles_although_little_holds_it(monkeypatch):
+    _, weights, _, graph = stack("residual")
+    weights["block.weight"] = 20 * weights["block.weight"]  # the same whatever scale its units share
+    rescalings, rounds, real = Rescalings.of(graph), [], Rescalings._step
+    energies = rescalings.energies(weights)
+
+    def counted(self, *given):
+        rounds.append(real(self, *given))
+        return rounds[-1]
+
+    monkeypatch.setattr(Rescalings, "_step", counted)
+    (axis, settled), *_ = rescalings.settle(energies).items()
+    creeping = {axis: torch.zeros_like(settled)}
+    for _ in rounds:
+        left = real(rescalings, energies, creeping, axis)
+    assert len(rounds) < 400 and rounds[-1] < scales.SETTLED < left / 1e3
+    assert (creeping[axis] - settled).abs().max() > 0.1
+    other = rescalings.multiply(weights, {axis: torch.full_like(settled, 0.5)})
+    torch.testing.assert_close(rescalings.settle(rescalings.energies(other))[axis] + 0.5, settled, rtol=0, atol=1e-5)
+
+
 def test_energies_are_read_in_pieces_and_tiles_can_be_scaled_apart(monkeypatch):
     _, weights, _, graph = stack("plain")
     rescalings = Rescalings.of(graph)

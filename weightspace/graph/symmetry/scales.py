@@ -112,18 +112,30 @@ class Rescalings:
         With `x` all logarithms, `a` the powers that meet in a number and `E` its energy, `sum E exp(2 a.x)` is convex
         in `x`. For one axis `exp(2 a.x)` is at most `sum_k |a_k| / s exp(2 s sign(a_k) x_k)` plus what does not
         depend on `x`, where `s` bounds `sum_k |a_k|`, with equality at `x = 0`; the least of that bound,
-        `x_k = log(shrunk_k / grown_k) / 4s`, is a step that never leads up. It is exact where `s` is 1.
+        `x_k = log(shrunk_k / grown_k) / 4s`, is a step that never leads up. It is exact where `s` is 1. Each round sets
+        out from where the last one's way would lead on, until that way turns: the scale that all units of a residual
+        stream share is held by its ends alone, and steps by themselves creep there.
 
         Args:
             energies: See there.
+
+        Source:
+            O'Donoghue and Candes (2015), "Adaptive restart for accelerated gradient schemes", section 3.2; our steps
+            are those above, axis by axis.
         """
         if not self.units:
             return {}
         some = next(iter(energies.values()))
-        logs = {axis: some.new_zeros(len(some), units) for axis, units in self.units.items()}
+        before = logs = {axis: some.new_zeros(len(some), units) for axis, units in self.units.items()}
+        rounds = some.new_zeros(len(some), 1)
         for _ in range(SWEEPS):
-            moved = [self._step(energies, logs, axis) for axis in self.units]
-            if max(moved) < SETTLED:
+            onward = rounds / (rounds + 3)
+            start = {axis: log + onward * (log - before[axis]) for axis, log in logs.items()}
+            found = dict(start)
+            moved = max(self._step(energies, found, axis) for axis in self.units)
+            along = torch.cat([(x - start[axis]) * (x - logs[axis]) for axis, x in found.items()], 1)
+            before, logs, rounds = logs, found, torch.where(along.sum(1, keepdim=True) < 0, 0.0, rounds + 1)
+            if moved < SETTLED:
                 break
         return logs
 
