@@ -9,7 +9,8 @@ latent, in the encoder's precision and in bfloat16. Every tie is broken once: on
 and all others are left alone; shuffles that leave the tensor as it was are counted, not scored. Rescaling multiplies
 what all units before a known ReLU say by factors of a half to two and divides their readers: networks of populations
 carry their program; of real files those are rescaled that `tests/real` rebuilds from their manifest's ids. What is left
-of such a move where both networks are balanced first (`ws.balance`) stands beside it.
+of such a move where both networks are balanced first (`ws.balance`) stands beside it. Weights in half precision are
+widened for that: a rescaled copy that is rounded again is another network.
 
 Bars: relabelling at most 1e-4 of the length, in bfloat16 1e-2; a broken tie at least 0.1 of the distance, rescaling at
 most 1e-3 of it.
@@ -21,7 +22,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,8 @@ def _rescale(
     encoder: Encoder, checkpoint: Checkpoint, graph: ParameterGraph, generator: Generator
 ) -> tuple[float, float] | None:
     """How far other factors on all units that allow them move a latent, as it is and of balanced weights."""
+    wide = {n: t.float() if t.is_floating_point() and t.itemsize < 4 else t for n, t in checkpoint.tensors.items()}
+    checkpoint = replace(checkpoint, tensors=wide)
     axes = [name for name, kind in scalable(graph).items() if kind in ("positive", "any")]
     if not axes:
         return None
