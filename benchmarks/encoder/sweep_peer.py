@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmarks.encoder.data import Batch, Group, Networks
+from benchmarks.encoder.data import Architecture, Batch, Group, Networks
 from benchmarks.encoder.parts import Head
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepConfig, SweepNetwork, learned_numbers
@@ -27,7 +27,7 @@ class SweepNet(nn.Module):
     """Vectors of networks, by their weights alone or with what they answer to the probes.
 
     Args:
-        train: Networks; each of their architectures is traced.
+        train: Networks to learn from. An architecture is traced when it first comes, these at once.
         outputs: Not looked at: what comes back is the vector.
         run: Whether networks are run on the probes.
         sizes: Of the encoder.
@@ -39,16 +39,13 @@ class SweepNet(nn.Module):
         self.draw = Generator(train.device).manual_seed(torch.initial_seed())
         self.run, self._known = run, dict[str, tuple[nn.Module, Plan]]()
         for group in train.groups:
-            architecture = group.architecture
-            module = architecture.module().requires_grad_(False)
-            graph = trace_graph(module, (torch.zeros(2, *architecture.signature.inputs),))
-            self._known[architecture.identity] = module, compile_plan(graph)
+            self._know(group.architecture)
 
     def start(self, train: Networks) -> None:
         """Begin at real inputs and at principal components."""
         asked = []
         for group in train.groups:
-            module, _ = self._known[group.architecture.identity]
+            module, _ = self._know(group.architecture)
             asked.append(Asked(module.to(train.device), group.architecture.signature.inputs, group.weights))
         generator = Generator().manual_seed(torch.initial_seed())
         start_answers(self.encoder.to(train.device), train.inputs, [asked], generator)
@@ -57,8 +54,16 @@ class SweepNet(nn.Module):
         """Return vectors `(networks, latent)`."""
         return torch.cat([self._encode(group) for group in batch.groups])
 
+    def _know(self, architecture: Architecture) -> tuple[nn.Module, Plan]:
+        """What runs networks and how they are encoded, made when an architecture first comes."""
+        if architecture.identity not in self._known:
+            module = architecture.module().requires_grad_(False)
+            graph = trace_graph(module, (torch.zeros(2, *architecture.signature.inputs),))
+            self._known[architecture.identity] = module, compile_plan(graph)
+        return self._known[architecture.identity]
+
     def _encode(self, group: Group) -> Tensor:
-        module, plan = self._known[group.architecture.identity]
+        module, plan = self._know(group.architecture)
         return self.encoder(plan, group.weights, self._ask(module, group) if self.run else None).vector
 
     def _ask(self, module: nn.Module, group: Group) -> Tensor:

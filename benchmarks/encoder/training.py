@@ -6,7 +6,8 @@
   AdamW, 5 % warm-up, cosine to 0 over its share of the budget or `epochs`, whichever ends first, gradients clipped
   at norm 1.
 - After each epoch the validation networks are scored; the best state of all runs is kept (by the mean of tau and R2, or
-  by accuracy). A run that has not got better for `patience` of its epochs is ended, its seconds go to the next.
+  by accuracy). Where there are two heads, how much each counts is chosen with it. A run that has not got better for
+  `patience` of its epochs is ended, its seconds go to the next.
 - Test networks are seen once, by `predict`.
 """
 
@@ -44,8 +45,7 @@ class Peer(Protocol):
 Build = Callable[[Networks, int], nn.Module]
 """Takes training networks and how many raw outputs; gives a module that takes a `Batch`.
 
-What it returns is `(networks, outputs)`, or of two heads `(heads, networks, outputs)`: each head learns. Their mean is
-read while a run lasts; how much the second counts in what is predicted is chosen on validation networks at last.
+What it returns is `(networks, outputs)`, or of two heads `(heads, networks, outputs)`: each head learns.
 """
 
 
@@ -98,13 +98,12 @@ class NeuralPeer:
             run.train(train, validation, seed=seed, seconds=left / (len(self.schedule.rates) - i))
             left -= time.perf_counter() - start
             if state is None or run.best > best:
-                best, state = run.best, run.state
+                best, state, self.share = run.best, run.state, run.share
                 self.chosen = {"learning_rate": rate, "epoch": run.best_epoch, "validation": run.best}
+                self.chosen["share"] = run.share
             self.chosen["epochs"] = self.chosen.get("epochs", 0) + run.epochs
         module.load_state_dict(state)
         self.module = module.eval()
-        self.share = choose_share(module, self._target, validation)
-        self.chosen["share"] = self.share
         self.parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
 
     def predict(self, networks: Networks) -> np.ndarray:
@@ -124,12 +123,20 @@ def read_networks(module: nn.Module, networks: Networks, size: int = 128) -> Ten
     return ordered
 
 
-def choose_share(module: nn.Module, target: Target, validation: Networks) -> float:
-    """Return how much the second of two heads counts where validation networks are told best; even of one head."""
-    raw = read_networks(module, validation)
-    if len(raw) == 1:
-        return EVEN
-    return best_share(lambda s: -target.quality(validation.target, target.read(merged(raw, s)).nan_to_num()))
+def choose_share(raw: Tensor, target: Target, values: Tensor) -> tuple[float, float]:
+    """Return how much the second of two heads counts where networks are told best, even of one head; and how well.
+
+    Args:
+        raw: Of the networks, `(heads, networks, outputs)`.
+        target: What the outputs mean.
+        values: The truth.
+    """
+
+    def loss(share: float) -> float:
+        return -target.quality(values, target.read(merged(raw, share)).nan_to_num())
+
+    share = best_share(loss) if len(raw) > 1 else EVEN
+    return share, -loss(share)
 
 
 def _heads(told: Tensor) -> Tensor:
@@ -143,7 +150,7 @@ class Run:
 
     def __init__(self, module: nn.Module, target: Target, schedule: Schedule, rate: float):
         self.module, self.target, self.schedule, self.rate = module, target, schedule, rate
-        self.best, self.best_epoch, self.epochs = -math.inf, 0, 0
+        self.best, self.best_epoch, self.epochs, self.share = -math.inf, 0, 0, EVEN
         self.state: dict[str, Tensor] = {}
         self.optimizer = torch.optim.AdamW(module.parameters(), rate, weight_decay=schedule.weight_decay)
 
@@ -180,7 +187,7 @@ class Run:
             self.optimizer.step()
 
     def _select(self, validation: Networks, epoch: int) -> None:
-        scores = self.target.read(merged(read_networks(self.module, validation))).nan_to_num()
-        quality = self.target.quality(validation.target, scores)
+        share, quality = choose_share(read_networks(self.module, validation), self.target, validation.target)
         if quality > self.best or not self.state:
-            self.best, self.best_epoch, self.state = quality, epoch, copy.deepcopy(self.module.state_dict())
+            self.best, self.best_epoch, self.share = quality, epoch, share
+            self.state = copy.deepcopy(self.module.state_dict())

@@ -18,7 +18,7 @@ from benchmarks.encoder.probes import LinearGenerator, ProbeNet
 from benchmarks.encoder.statnn import seven_statistics
 from benchmarks.encoder.sweep_peer import SweepNet
 from benchmarks.encoder.target import Target
-from benchmarks.encoder.training import NeuralPeer, Schedule, choose_share, read_networks
+from benchmarks.encoder.training import NeuralPeer, Run, Schedule, choose_share, read_networks
 from tests.benchmarks.encoder.conftest import MLP, shuffled
 from weightspace.encode.predictor import merged
 from weightspace.train.config import LEARNED
@@ -60,9 +60,37 @@ class TwoHeads(torch.nn.Module):
 def test_the_head_that_tells_validation_networks_counts(first, share, mlps):
     target, validation = Target.of(mlps["train"]), mlps["validation"]
     module = TwoHeads(torch.logit(validation.target, eps=1e-6) - target.centre, first)
-    assert choose_share(module, target, validation) == share
-    scores_ = target.read(merged(read_networks(module, validation), share))
+    raw = read_networks(module, validation)
+    found, quality = choose_share(raw, target, validation.target)
+    assert found == share
+    scores_ = target.read(merged(raw, share))
     torch.testing.assert_close(scores_, validation.target, rtol=0, atol=1e-5)
+    assert quality == target.quality(validation.target, scores_)
+
+
+@pytest.mark.parametrize(("heads", "epoch", "share"), [(slice(None), 2, 1.0), (slice(0, 1), 1, 0.5)])
+def test_an_epoch_is_chosen_with_the_share_of_its_heads(heads, epoch, share, mlps):
+    """The first head gets worse and the second better: the later epoch is the better one, and without it the worse."""
+    target, validation = Target.of(mlps["train"]), mlps["validation"]
+    told = torch.logit(validation.target, eps=1e-6) - target.centre
+    noise = 2 * torch.randn(len(told), generator=Generator().manual_seed(0))
+    run = Run(Told(), target, SHORT, rate=1e-3)
+    for at, (worse, better) in enumerate(((1.0, 1.0), (9.0, 0.1)), 1):
+        run.module.raw = torch.stack([told + worse * noise, told + better * noise.roll(1)])[heads, :, None]
+        run._select(validation, at)
+    assert (run.best_epoch, run.share) == (epoch, share)
+
+
+class Told(torch.nn.Module):
+    """Tells what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.raw = torch.zeros(1)
+
+    def forward(self, batch):
+        return self.raw[:, batch.rows]
 
 
 def held_out_tau(name, splits, schedule=SHORT):
@@ -90,6 +118,12 @@ def test_a_peer_reads_several_architectures_at_once_in_the_order_of_the_rows(nam
 
     assert scores.tau(test.target.numpy(), told) > 0.35
     np.testing.assert_allclose(told, np.concatenate(alone), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sweeps", "sweeps+probes"])
+def test_ours_reads_an_architecture_that_none_of_the_training_networks_has(name, two_widths):
+    peer = fitted(name, two_widths | {"train": _only(two_widths["train"], 0)}, replace(SHORT, epochs=1))
+    assert np.isfinite(peer.predict(two_widths["test"])).all()
 
 
 def _only(networks, i):
