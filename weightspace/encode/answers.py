@@ -67,9 +67,14 @@ def _hollow(module: nn.Module) -> nn.Module:
 
 
 def run_networks(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """Return answers `(models, inputs, outputs)`, in single precision at least; accelerators run in bfloat16."""
+    """Return answers `(models, inputs, outputs)`, in single precision at least; accelerators run images in bfloat16.
+
+    Rows of numbers are cheap, and the places that implicit networks take would lose too much: 0.03 of answers of 0.6.
+    """
     if inputs.device.type == "cpu":
         found = run_in_parts(module, weights, inputs)
+    elif inputs.ndim == 2:
+        found = run_stacked(module, weights, inputs)
     else:
         weights = {name: t.bfloat16() if t.is_floating_point() else t for name, t in weights.items()}
         found = run_stacked(module, weights, inputs.bfloat16())
