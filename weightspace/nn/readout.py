@@ -14,6 +14,8 @@ from weightspace.nn.seeded import draw
 from weightspace.nn.units import standardise
 
 GAIN = 16.0
+MANY = 64
+"""Units from which on their correlations with messages cost less than what each says along all directions."""
 
 
 class _Asinh(torch.autograd.Function):
@@ -67,8 +69,14 @@ class Correlation(nn.Module):
     def forward(
         self, h: Tensor, m: Tensor, pool: Tensor | None, segment: Tensor | None
     ) -> Float[Tensor, "models segments pairs"]:
-        """Return `mean_u` of each segment; `m` is standardised."""
+        """Return `mean_u` of each segment; `m` is standardised.
+
+        Of many units `mean_u h_u m_u^T` is taken first: it costs less than the directions of each.
+        """
         states, _ = standardise(h, pool, segment)
+        if pool is None and m.shape[1] > MANY:
+            joint = states.mT @ m / m.shape[1]
+            return (self.states * (joint @ self.messages)).sum(1, keepdim=True)
         product = (states @ self.states) * (m @ self.messages)
         return product.mean(1, keepdim=True) if pool is None else pool @ product
 
