@@ -33,7 +33,7 @@ notebooks: $(VENV)/dev.stamp
 	$(BIN)/jupytext --to ipynb --update-metadata '{"jupytext":{"formats":"ipynb,py:percent"}}' --execute notebooks/*.py
 
 # torch is named exactly: a bare "torch" may fetch a CUDA build of several gigabytes
-$(VENV)/demo.stamp: setup.cfg pyproject.toml constraints.txt
+$(VENV)/demo.stamp: setup.cfg setup.py pyproject.toml constraints.txt weightspace/nn/loops.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$$(cat constraints.txt)"
 	$(BIN)/pip install --quiet -c constraints.txt -e .

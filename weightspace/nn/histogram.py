@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from weightspace.nn.compiled import Told
 from weightspace.nn.tiles import memory_order
 
 CODES = 1 << 16
@@ -43,7 +44,7 @@ class Histogram:
         self.values, self.order = values.to(device), order.to(device)
         self.counts = torch.zeros(CODES, dtype=torch.int64, device=device)
         self.ends = [torch.full((), -torch.inf, dtype=torch.float64, device=device) for _ in range(2)]
-        self.waiting, self.filled = torch.empty(PIECE, dtype=torch.int32, device=device), 0
+        self.waiting, self.filled = torch.empty(0, dtype=torch.int32, device=device), 0
 
     def add(self, stored: Tensor, weight: Tensor) -> None:
         """Count a tile of one model, given as it is stored and as finite numbers that may be wider."""
@@ -56,6 +57,11 @@ class Histogram:
         torch.bitwise_right_shift(bits, 16, out=codes).bitwise_and_(CODES - 1)
         low, high = weight.aminmax()
         self.ends = [torch.maximum(end, new.double()) for end, new in zip(self.ends, (-low, high), strict=True)]
+
+    def close(self, told: Told) -> None:
+        """Take in what a survey told that counted all numbers."""
+        self.exact = told.left == 0
+        self.ends = [torch.tensor(end, dtype=torch.float64) for end in (-told.low, told.high)]
 
     def quantiles(self, shares: tuple[float, ...]) -> Float64[Tensor, " shares"]:
         """Return the nearest-rank quantiles."""
@@ -80,7 +86,7 @@ class Histogram:
         if self.filled + numbers > len(self.waiting):
             self._count()
         if numbers > len(self.waiting):
-            self.waiting = self.waiting.new_empty(numbers)
+            self.waiting = self.waiting.new_empty(max(PIECE, numbers))
         self.filled += numbers
         return self.waiting[self.filled - numbers : self.filled]
 

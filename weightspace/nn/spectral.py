@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from weightspace.nn.compiled import DIRECTIONS, Told, loopable, reflect, survey
 from weightspace.nn.energies import row_column_excess
-from weightspace.nn.tiles import group_tiles, tiles
+from weightspace.nn.tiles import group_tiles, pieces, tiles
 
 ITERATIONS = 6
 GRAM = 96
@@ -77,7 +78,7 @@ class Sketch:
     """
 
     def __init__(self, columns: int, like: Tensor) -> None:
-        self.ones, self.norms, self.squares = (like.new_zeros(columns) for _ in range(3))
+        self.added = like.new_zeros(3, columns, dtype=torch.float64)
         self.total, self.fourths = (like.new_zeros((), dtype=torch.float64) for _ in range(2))
         self.room, self.rows = like.new_empty(0), list[Tensor]()
 
@@ -86,15 +87,33 @@ class Sketch:
         square = torch.mul(matrix, matrix, out=self.room.resize_(matrix.shape))
         self.total += sums.sum(dtype=torch.float64)
         self.rows.append(square.sum(1))
-        ones, norms = torch.stack([sums, self.rows[-1].sqrt()]) @ matrix
-        self.ones += ones
-        self.norms += norms
-        self.squares += sums.new_ones(len(sums)) @ square
+        self.added[:2] += torch.stack([sums, self.rows[-1].sqrt()]) @ matrix
+        self.added[2] += sums.new_ones(len(sums)) @ square
         self.fourths += square.flatten() @ square.flatten()
+
+    def survey(self, rows: Tensor, counts: Tensor) -> Told:
+        """Take in all rows, as `loopable` gives them, in compiled loops; return what else they tell.
+
+        Args:
+            rows: Of the matrix; what is not finite in them counts as zero.
+            counts: Gains how many numbers have which leading sixteen bits.
+        """
+        told = Told()
+        for piece in pieces(rows):
+            sums, squares = survey(piece, counts, self.added, told, self.room.dtype)
+            self.total += sums.sum(dtype=torch.float64)
+            self.rows.append(squares)
+        self.fourths += told.fourths
+        return told
+
+    @property
+    def lines(self) -> Float[Tensor, "three columns"]:
+        """Rows times their sums, rows times their norms, and squares, added up over the rows."""
+        return self.added.to(self.room.dtype)
 
     def moments(self, count: int) -> Float64[Tensor, " 3"]:
         """Return the mean, the mean square, and the mean square about the mean of `count` numbers."""
-        mean, square = self.total / count, self.squares.sum(dtype=torch.float64) / count
+        mean, square = self.total / count, self.added[2].sum() / count
         return torch.stack([mean, square, (square - mean.square()).clamp_min(0)])
 
     def excess(self, taps: int, *, transposed: bool) -> Float64[Tensor, " 2"]:
@@ -104,19 +123,20 @@ class Sketch:
             taps: How many.
             transposed: Whether what came as rows are columns.
         """
-        lines = torch.cat(self.rows)[None].double(), self.squares.double().unflatten(0, (-1, taps)).sum(1)[None]
+        lines = torch.cat(self.rows)[None].double(), self.added[2].unflatten(0, (-1, taps)).sum(1)[None]
         rows, columns = lines[::-1] if transposed else lines
         count = rows.shape[1] * columns.shape[1] * taps
         return row_column_excess(rows, columns, self.fourths[None], count)[0]
 
     def directions(self) -> Float[Tensor, "directions columns"]:
         """Return orthonormal rows, at most four; all entries of the first are alike."""
-        total = self.squares.sum()
+        ones, norms, squares = self.lines
+        total = squares.sum()
         least = torch.finfo(total.dtype).eps ** 0.5
-        typical = total / len(self.ones) ** 0.5
-        flat = torch.ones_like(self.ones)
+        typical = total / len(ones) ** 0.5
+        flat = torch.ones_like(ones)
         found: list[Tensor] = []
-        for x, size in ((flat, flat.norm()), (self.ones, typical), (self.norms, typical), (self.squares.sqrt(), None)):
+        for x, size in ((flat, flat.norm()), (ones, typical), (norms, typical), (squares.sqrt(), None)):
             before = x.norm() if size is None else size
             for _ in range(2):
                 for known in found:
@@ -139,11 +159,7 @@ def sketched_norm(
         drawn but made of what a reordering of units reorders.
     """
     directions = sketch.directions()
-    images = torch.zeros_like(directions)
-    images[0] = sketch.ones * directions[0, 0]
-    for tile in tiles(weight, dtype, cut=cut) if len(directions) > 1 else ():
-        there, finite = tile.settle(lambda found: directions[1:] @ as_rows(found, cut).T)
-        images[1:] += there @ as_rows(finite, cut)
+    images = torch.cat([sketch.lines[:1] * directions[0, 0], _reflected(weight, directions[1:], cut)])
     small, large = (directions @ images.T).double(), (images @ images.T).double()
     sizes, turn = torch.linalg.eigh((small + small.T) / 2)
     kept = sizes > torch.finfo(dtype).eps * sizes[-1].clamp_min(torch.finfo(dtype).tiny)
@@ -151,6 +167,23 @@ def sketched_norm(
         return torch.zeros((), dtype=dtype, device=weight.device)
     white = turn[:, kept] / sizes[kept].sqrt()
     return torch.linalg.eigvalsh(white.T @ large @ white)[-1].clamp_min(0).sqrt().to(dtype)
+
+
+def _reflected(weight: Tensor, directions: Float[Tensor, "few columns"], cut: int) -> Float[Tensor, "few columns"]:
+    """`D W^T W` for directions `D`."""
+    dtype = directions.dtype
+    if not len(directions):
+        return directions
+    if (rows := loopable(weight, dtype, cut=cut)) is not None:
+        found = directions.new_zeros(DIRECTIONS, directions.shape[1], dtype=torch.float64)
+        for piece in pieces(rows):
+            reflect(piece, directions, found)
+        return found[: len(directions)].to(dtype)
+    images = torch.zeros_like(directions)
+    for tile in tiles(weight, dtype, cut=cut):
+        there, finite = tile.settle(lambda found: directions @ as_rows(found, cut).T)
+        images += there @ as_rows(finite, cut)
+    return images
 
 
 def as_rows(tile: Float[Tensor, "one outs ins taps"], cut: int) -> Float[Tensor, "rows columns"]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightspace.nn.compiled import loopable
 from weightspace.nn.constants import on
 from weightspace.nn.energies import excess_of_groups, row_column_excess
 from weightspace.nn.histogram import Histogram
@@ -115,10 +116,13 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
     cut = cut_of(weight) if weight.shape[3] == 1 else 1
     histogram = Histogram(weight.dtype, weight.device)
     sketch = Sketch(weight[0].numel() // weight.shape[cut], weight.new_empty(0, dtype=dtype))
-    for tile in tiles(weight, dtype, cut=cut):
-        sums, finite = tile.settle(lambda found: as_rows(found, cut).sum(1))
-        histogram.add(tile.stored, finite)
-        sketch.add(as_rows(finite, cut), sums)
+    if (rows := loopable(weight, dtype, cut=cut)) is not None:
+        histogram.close(sketch.survey(rows, histogram.counts))
+    else:
+        for tile in tiles(weight, dtype, cut=cut):
+            sums, finite = tile.settle(lambda found: as_rows(found, cut).sum(1))
+            histogram.add(tile.stored, finite)
+            sketch.add(as_rows(finite, cut), sums)
     moments = sketch.moments(weight[0].numel())
     if min(weight.shape[1], weight.shape[2] * weight.shape[3]) == 1:
         top = (moments[1] * weight[0].numel()).sqrt().to(dtype)
