@@ -64,10 +64,19 @@ class Group:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def pick(self, places: Tensor) -> dict[str, Tensor]:
+        """Return the weights of some networks, floats in single precision, whole numbers as they are."""
+        return {name: single(tensor[places]) for name, tensor in self.weights.items()}
+
     def target(self, name: str) -> Tensor:
         """Return a property of each network, `(models,)`; NaN where it is not known."""
         some = next(iter(self.targets.values()))
         return self.targets.get(name, torch.full_like(some, torch.nan))
+
+
+def single(tensor: Tensor) -> Tensor:
+    """Floats in single precision, whole numbers as they are."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from weightspace.encode.answers import run_networks
 from weightspace.encode.network import Encoding, SweepNetwork, learned_numbers
 from weightspace.encode.predictor import Predictor
 from weightspace.encode.properties import PROPERTIES, WIRINGS
-from weightspace.train.behaviour import BehaviourHead
+from weightspace.train.behaviour import BehaviourHead, RealAnswers
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group
 from weightspace.train.masked import MaskedHead, blanked
@@ -78,15 +78,13 @@ class EncoderObjective(nn.Module):
     def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
         super().__init__()
         generator = Generator().manual_seed(config.seed)
-        self.config, self.inputs, self.labels = config, dict(corpus.inputs), dict(corpus.labels)
+        self.config, self.real = config, RealAnswers(corpus.inputs, corpus.labels)
         self.spreads = corpus.spreads()
         self.encoder = SweepNetwork(config.sizes, generator=generator)
         self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
-        widths = {
-            g.dataset: len(inputs) * _outputs(g, inputs)
-            for g in corpus.groups["train"]
-            if (inputs := self.shown(g)) is not None
-        }
+        first = torch.zeros(1, dtype=torch.long)
+        answers = {g.dataset: self.real.of_weights(g, g.pick(first)) for g in corpus.groups["train"]}
+        widths = {dataset: told.numel() for dataset, told in answers.items() if told is not None}
         self.behaviour = BehaviourHead(config.sizes.latent - config.sizes.fixed, widths, generator=generator)
         self.masked = MaskedHead(config.sizes, generator=generator)
 
@@ -138,14 +136,15 @@ class EncoderObjective(nn.Module):
         """Return networks as they are learned from: some shuffled or damaged, their weights with noise."""
         config, parts = self.config, batch.parts
         plain, learned = stacked(parts), _learned(parts)
-        where = torch.rand(len(plain[learned[0]]), generator=generator, device=generator.device) < config.shuffled
+        picked, where = _some_of_each(parts, config.shuffled, generator)
         plain = with_shuffled(plain, learned, where, generator)
         if batch.damaged:
             plain = with_damage(parts[0][0].gates, plain, generator)
+            picked, _ = _some_of_each(parts, 1.0, generator)
         told = self.ask(parts, plain, generator) if batch.run else None  # with noise they would answer otherwise
         noisy = with_noise(plain, learned, config.noise, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
-        vector, answers = self.encode(parts, noisy, told=told, wider=wider).vector, self._answers(parts, plain)
+        vector, answers = self.encode(parts, noisy, told=told, wider=wider).vector, self._answers(parts, plain, picked)
         wanted = self._measured(parts, answers) if batch.damaged else _told_shuffled(self.recorded(parts), where)
         return Seen(plain, vector, answers, wanted)
 
@@ -174,23 +173,29 @@ class EncoderObjective(nn.Module):
             name: torch.cat([group.target(name)[places] for group, places in parts]) for name in self.predictor.names
         }
 
-    @torch.no_grad()
-    def _answers(self, parts: Sequence[Part], weights: Mapping[str, Tensor]) -> list[Tensor | None]:
-        """What the networks of each part answer to its real inputs; None where there are none."""
-        shown = [(g, own, self.shown(g)) for (g, _), own in zip(parts, _of_parts(weights, parts), strict=True)]
-        return [None if x is None else run_networks(group.module, own, x) for group, own, x in shown]
+    def _answers(
+        self, parts: Sequence[Part], weights: Mapping[str, Tensor], changed: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """What the networks of each part answer to its real inputs; None where there are none.
+
+        Args:
+            parts: The groups that they are of.
+            weights: Theirs, one part after the other.
+            changed: Which of each part are not as they are in their group.
+        """
+        found = []
+        for (group, places), own, here in zip(parts, _of_parts(weights, parts), changed, strict=True):
+            told = self.real.of_group(group, places)
+            anew = self.real.of_weights(group, {name: tensor[here] for name, tensor in own.items()})
+            found.append(None if told is None or anew is None else told.to(anew).index_copy(0, here, anew))
+        return found
 
     def _measured(self, parts: Sequence[Part], answers: Sequence[Tensor | None]) -> dict[str, Tensor]:
         """The accuracy of networks on the real inputs; NaN where there are none, and for every other property."""
-        found = []
-        for (group, places), told in zip(parts, answers, strict=True):
-            labels = self.labels.get(group.dataset)
-            if told is None or labels is None:
-                found.append(torch.full(places.shape, torch.nan, device=places.device))
-            else:
-                found.append((told.argmax(2) == labels).float().mean(1))
-        unknown = torch.full_like(accuracy := torch.cat(found), torch.nan)
-        return {name: accuracy if name == "test_accuracy" else unknown for name in self.predictor.names}
+        each = [self.real.accuracy(group, told) for (group, _), told in zip(parts, answers, strict=True)]
+        unknown = [torch.full(places.shape, torch.nan, device=places.device) for _, places in parts]
+        accuracy = torch.cat([u if a is None else a for a, u in zip(each, unknown, strict=True)])
+        return {name: accuracy if name == "test_accuracy" else torch.cat(unknown) for name in self.predictor.names}
 
     def property_losses(self, parts: Sequence[Part], vector: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of each property that the networks have, by name.
@@ -223,11 +228,6 @@ class EncoderObjective(nn.Module):
         counts = torch.tensor([len(places) for _, places in parts])
         return torch.tensor(units).repeat_interleave(counts, 1).to(like)
 
-    def shown(self, group: Group) -> Tensor | None:
-        """Return the real inputs on which answers of a group are predicted; None where its networks take others."""
-        inputs = self.inputs.get(group.dataset)
-        return inputs if inputs is not None and tuple(inputs.shape[1:]) == group.shape else None
-
     def _behaviour(self, parts: Sequence[Part], answers: Sequence[Tensor | None], vector: Tensor) -> list[Tensor]:
         """Loss of each part whose networks take the inputs that there are."""
         learned = learned_numbers(vector, self.config.sizes.fixed)
@@ -251,21 +251,28 @@ def contrast(a: Tensor, b: Tensor) -> Tensor:
     return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2
 
 
-def single(tensor: Tensor) -> Tensor:
-    """Floats in single precision, whole numbers as they are."""
-    return tensor.float() if tensor.is_floating_point() else tensor
-
-
 def stacked(parts: Sequence[Part]) -> dict[str, Tensor]:
     """Return the weights of all parts in single precision, one part after the other."""
-    names = parts[0][0].weights
-    return {name: torch.cat([single(group.weights[name][places]) for group, places in parts]) for name in names}
+    own = [group.pick(places) for group, places in parts]
+    return {name: torch.cat([each[name] for each in own]) for name in own[0]}
 
 
 def _of_parts(weights: Mapping[str, Tensor], parts: Sequence[Part]) -> list[dict[str, Tensor]]:
     counts = [len(places) for _, places in parts]
     split = {name: tensor.split(counts) for name, tensor in weights.items()}
     return [{name: tensors[i] for name, tensors in split.items()} for i in range(len(counts))]
+
+
+def _some_of_each(parts: Sequence[Part], share: float, generator: Generator) -> tuple[list[Tensor], Tensor]:
+    """Draw a share of each part's networks: which, and the same as a mask over the networks of all parts."""
+    device, counts = generator.device, [len(places) for _, places in parts]
+    orders = [torch.rand(count, generator=generator, device=device).argsort() for count in counts]
+    picked = [order[: round(share * len(order))] for order in orders]
+    masks = [
+        torch.zeros(len(o), dtype=torch.bool, device=device).index_fill(0, p, True)
+        for o, p in zip(orders, picked, strict=True)
+    ]
+    return picked, torch.cat(masks)
 
 
 def _class_losses(told: Float[Tensor, "estimates models names"], wanted: Tensor) -> Float[Tensor, " models"]:
@@ -286,9 +293,3 @@ def _told_shuffled(wanted: Mapping[str, Tensor], shuffled: Tensor) -> dict[str, 
 def _learned(parts: Sequence[Part]) -> list[str]:
     """Tensors that are learned; noise could make a variance negative."""
     return [name for name, _ in parts[0][0].module.named_parameters()]
-
-
-def _outputs(group: Group, inputs: Tensor) -> int:
-    with torch.no_grad():
-        first = {name: single(t[:1]) for name, t in group.weights.items()}
-        return run_networks(group.module, first, inputs[:1]).shape[-1]

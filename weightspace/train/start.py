@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
 from weightspace.nn.probes import codes
-from weightspace.train.objective import single
+from weightspace.train.data import single
 
 NETWORKS, TOGETHER = 1024, 128
 """Networks of each population whose answers are looked at, and how many of them at once."""
