@@ -8,7 +8,8 @@ each population, beside those of earlier calls with the same OUT; manifests are 
 
 Several accelerators: one process each, with its own CUDA_VISIBLE_DEVICES, OUT and part of the `--recipes`, and
 `--no-speed` for all but one. `--recipes` without a name measures the speed alone. `--processes N` builds each
-population in N processes, over all accelerators that there are: networks of many architectures keep none busy.
+population in N processes over all accelerators that there are (see `benchmarks.zoo.shares`), `--seconds S` what is
+finished by then.
 """
 
 import argparse
@@ -21,12 +22,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.zoo.shares import Sharing, build_in_shares
 from benchmarks.zoo.speed import measure_speed, name_device
-from weightspace.zoo.append import merge_populations
 from weightspace.zoo.build import Progress, Site
 from weightspace.zoo.populate import populate
-from weightspace.zoo.recipe import Recipe, load_recipe
-from weightspace.zoo.store import Population
+from weightspace.zoo.recipe import load_recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "model_zoo" / "recipes"
 RECIPES = ("smallcnn_mnist", "smallcnn_fashion", "smallcnn_usps", "smallcnn_cifar10", "smallcnn_cifar10_5000")
@@ -62,26 +62,19 @@ def build_one(name: str, args: argparse.Namespace) -> dict[str, object]:
     shutil.rmtree(folder, ignore_errors=True)
     start = time.monotonic()
     if args.processes > 1:
-        torch.multiprocessing.spawn(build_share, (recipe, folder, args), args.processes)
-        shares = sorted(folder.glob("share*"))
-        population = merge_populations(folder, [Population(share) for share in shares])
-        for share in shares:
-            shutil.rmtree(share)
+        sharing = Sharing(args.processes, args.data_dir, args.device, args.seconds)
+        population = build_in_shares(recipe, folder, sharing)
     else:
         population = populate(recipe, Site(folder, data_dir=args.data_dir, device=args.device, progress=Teller(name)))
     seconds = time.monotonic() - start
     shutil.copy(folder / "manifest.parquet", Path(args.out) / f"{name}.parquet")
-    found = {"recipe": name, "runs": recipe.runs, "seconds": seconds, "bar": BARS.get(name)}
+    found = {
+        "recipe": name,
+        "runs": population.frame(["run"])["run"].nunique(),
+        "seconds": seconds,
+        "bar": BARS.get(name),
+    }
     return found | {"device": name_device(args.device)} | describe_population(population)
-
-
-def build_share(number: int, recipe: Recipe, folder: Path, args: argparse.Namespace) -> None:
-    """Build what one of several processes builds, on the accelerator whose turn it is."""
-    torch.backends.cudnn.benchmark = args.cudnn_benchmark
-    if args.device == "cuda":
-        torch.cuda.set_device(number % torch.cuda.device_count())
-    site = Site(folder / f"share{number:03d}", args.data_dir, args.device, share=(number, args.processes))
-    populate(recipe, site)
 
 
 class Teller:
@@ -134,6 +127,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
     parser.add_argument("--tiny", action="store_true", help="24 runs and a few steps each: a rehearsal")
     parser.add_argument("--processes", type=int, default=1, help="that build a population between them")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="that processes have for a population")
     parser.add_argument("--no-speed", action="store_true", help="build populations only")
     parser.add_argument("--cudnn-benchmark", action="store_true")
     parser.add_argument("--json", action="store_true")
