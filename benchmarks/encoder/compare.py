@@ -31,6 +31,7 @@ COLUMNS = (
     ("r2", "{:.3f}"),
     ("accuracy", "{:.3f}"),
     ("accuracy_spread", "{:.3f}"),
+    ("accuracy_within", "{}"),
     ("interval", "{0[0]:.3f}..{0[1]:.3f}"),
     ("lead", "{:+.3f}"),
     ("lead_interval", "{0[0]:+.3f}..{0[1]:+.3f}"),

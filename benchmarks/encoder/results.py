@@ -45,7 +45,7 @@ def summarise_fits(fits: Sequence[Fit], draws: int = 500) -> dict[str, Any]:
         return {"peer": first["peer"], "refused": first["refused"]}
     target, runs = np.array(first["target"]), np.array(first["runs"])
     told = [np.array(fit["scores"]) for fit in fits]
-    found = class_measures(target, told) if told[0].ndim == 2 else rank_measures(target, told, first)
+    found = class_measures(target, told, first) if told[0].ndim == 2 else rank_measures(target, told, first)
     measure = scores.accuracy if told[0].ndim == 2 else scores.tau
     drawn = scores.bootstrap(lambda rows: scores.mean_over_seeds(measure, target, told, rows), runs, times=draws)
     each = {key: [fit[key] for fit in fits] for key in ("parameters", "seconds", "networks_per_second")}
@@ -80,11 +80,19 @@ def rank_measures(target: np.ndarray, told: list[np.ndarray], fit: Fit) -> dict[
     }
 
 
-def class_measures(target: np.ndarray, told: list[np.ndarray]) -> dict[str, float]:
-    """Accuracy, averaged over seeds, with the share of the commonest class."""
+def class_measures(target: np.ndarray, told: list[np.ndarray], fit: Fit) -> dict[str, Any]:
+    """Accuracy, averaged over seeds, of all and of each stratum, with the share of the commonest class."""
     found = [scores.accuracy(target, each) for each in told]
-    common = float(np.unique(target, return_counts=True)[1].max() / len(target))
-    return {"accuracy": float(np.mean(found)), "accuracy_spread": spread(found), "commonest": common}
+    strata = np.array(fit["strata"])
+    within = [
+        [scores.accuracy(target[here], each[here]) for each in told] for here in strata == np.unique(strata)[:, None]
+    ]
+    return {
+        "accuracy": float(np.mean(found)),
+        "accuracy_spread": spread(found),
+        "accuracy_within": [round(float(np.mean(each)), 4) for each in within],
+        "commonest": float(np.unique(target, return_counts=True)[1].max() / len(target)),
+    }
 
 
 def spread(values: list[float]) -> float:

@@ -76,6 +76,15 @@ def test_a_lead_is_paired_over_the_same_draws():
     assert first["lead_interval"] == (0, 0), "the same scores must lead by nothing in every draw"
 
 
+def test_accuracy_is_told_of_each_stratum():
+    fit = {"peer": "a", "seed": 0, "target": [0, 1, 0, 1], "runs": [0, 0, 1, 1], "strata": [0, 1, 0, 1]}
+    fit |= {"parameters": 1, "seconds": 1.0, "networks_per_second": 1.0}
+    told = ([[1, 0], [1, 0], [1, 0], [0, 1]], [[1, 0], [0, 1], [0, 1], [0, 1]])  # right: 1, half; half, 1
+    found = summarise_fits([fit | {"seed": i, "scores": each} for i, each in enumerate(told)], 5)
+    assert (found["accuracy"], found["accuracy_within"]) == (0.75, [0.75, 0.75])
+    assert summarise_fits([fit | {"scores": told[0]}], 5)["accuracy_within"] == [1.0, 0.5]
+
+
 def test_a_refusal_is_listed_with_its_reason():
     row = summarise_fits([{"peer": "nfn", "refused": "no chain"}])
     assert add_leads([row]) == [{"peer": "nfn", "refused": "no chain"}]
