@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from weightspace.execute.threads import one_thread
 from weightspace.nn import compiled
-from weightspace.nn.compiled import Told, loopable, reflect, survey
+from weightspace.nn.compiled import WIDTH, Told, loopable, reflect, survey
+from weightspace.nn.message import KernelMessage
 from weightspace.nn.statistics import measure
 
 needs_loops = pytest.mark.skipif(compiled._loops() is None, reason="the loops were not compiled at the installation")
@@ -22,8 +24,9 @@ def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def laid_out(weight: Tensor, layout: str) -> Tensor:
     """`(1, outs, ins, taps)` views of what is stored."""
-    views = {"out first": weight[None, ..., None], "in first": weight.T[None, ..., None]}
-    return views.get(layout, weight[None].unflatten(2, (-1, 3)))
+    if layout == "taps":
+        return weight[None].unflatten(2, (-1, 3))
+    return (weight.T if layout == "in first" else weight)[None, ..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +107,45 @@ def test_reflections_add_up_over_pieces(few):
         reflect(piece, directions, images)
     torch.testing.assert_close(images[:few], directions @ weight.double().T @ weight.double())
     assert not images[few:].any()
+
+
+@needs_loops
+@pytest.mark.parametrize("layout", ["out first", "in first"])
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("sizes", [(131, 77), (64, 64), (3, 301)])
+def test_loops_carry_the_messages_that_operations_do(layout, stored, back, sizes, without_loops):
+    weight = laid_out(draw(*sizes, dtype=stored), layout)
+    outs, ins = weight.shape[1:3]
+    module = KernelMessage(WIDTH, generator=Generator().manual_seed(0))
+    h = torch.randn(1, outs if back else ins, WIDTH, generator=Generator().manual_seed(1))
+
+    def told(weight, precision=torch.float32):
+        network = module.to(precision)
+        with torch.no_grad():
+            return network.between(weight, h.to(precision), kernel=(), back=back, split=None)
+
+    exact = without_loops(told, weight.double(), torch.float64)
+    found = told(weight)
+    torch.testing.assert_close(found, without_loops(told, weight), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, told(weight.flip(1)), atol=1e-2)
+    sick, well = weight.clone(), weight.clone()
+    sick[0, 2, 1], well[0, 2, 1] = torch.nan, 0.0
+    torch.testing.assert_close(told(sick), told(well), rtol=0, atol=0)
+
+
+@needs_loops
+def test_threads_share_the_rows_of_a_message(set_threads):
+    weight, module = laid_out(draw(301, 77), "out first"), KernelMessage(WIDTH, generator=Generator().manual_seed(0))
+    for back in (False, True):
+        h = torch.randn(1, 301 if back else 77, WIDTH, generator=Generator().manual_seed(1))
+        found = []
+        for threads in (1, 3):
+            set_threads(threads)
+            with torch.no_grad(), one_thread():
+                found.append(module.between(weight, h, kernel=(), back=back, split=None))
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_what_loops_do_not_know_is_left_to_operations(monkeypatch):

@@ -16,7 +16,8 @@ LOOPS = Path(__file__).with_name(f"loops{get_config_var('EXT_SUFFIX')}")
 KINDS = {torch.bfloat16: 0, torch.float16: 1, torch.float32: 2}
 ENDINGS = {torch.float32: "32", torch.float64: "64"}
 """Of the names of functions, by the precision to compute in."""
-DIRECTIONS = 3
+DIRECTIONS, WIDTH = 3, 32
+"""That are reflected at once, and of the states that messages are of."""
 
 
 class _Matrix(ctypes.Structure):
@@ -63,7 +64,7 @@ def survey(
     """
     lines, room = added.new_empty(2, len(rows), dtype=dtype), added.new_empty(5, rows.shape[1], dtype=dtype)
     places = (counts.data_ptr(), lines.data_ptr(), added.data_ptr(), ctypes.byref(told), room.data_ptr())
-    getattr(_loops(), f"survey{ENDINGS[dtype]}")(ctypes.byref(_matrix(rows)), *places)
+    _call(f"survey{ENDINGS[dtype]}", rows, *places)
     return lines
 
 
@@ -82,23 +83,44 @@ def reflect(
     known, room = (directions.new_zeros(n, rows.shape[1]) for n in (DIRECTIONS, DIRECTIONS + 1))
     known[: len(directions)] = directions
     places = (known.data_ptr(), images.data_ptr(), room.data_ptr())
-    getattr(_loops(), f"reflect{ENDINGS[directions.dtype]}")(ctypes.byref(_matrix(rows)), *places)
+    _call(f"reflect{ENDINGS[directions.dtype]}", rows, *places)
 
 
-def _matrix(rows: Tensor) -> _Matrix:
-    return _Matrix(rows.data_ptr(), KINDS[rows.dtype], *rows.shape)
+def message(
+    rows: Float[Tensor, "rows columns"],
+    states: Float[Tensor, "two near width"],
+    told: Float[Tensor, "far width"],
+    *,
+    to_rows: bool,
+) -> None:
+    """Add `A a + |A| b` for the rows `A`, or the same with `A^T`.
+
+    Args:
+        rows: As they are stored, one after the other in memory; what is not finite in them counts as zero.
+        states: `a` and `b`, float32 and of `WIDTH` numbers: one for each column, or for each row.
+        told: Gains it, one for each row, or for each column; these lie one after the other in memory.
+        to_rows: Whether rows are told.
+    """
+    plain, size = (state.contiguous() for state in states)
+    _call("message", rows, plain.data_ptr(), size.data_ptr(), told.data_ptr(), to_rows)
+
+
+def _call(name: str, rows: Tensor, *given: object) -> None:
+    matrix = _Matrix(rows.data_ptr(), KINDS[rows.dtype], *rows.shape)
+    getattr(_loops(), name)(ctypes.byref(matrix), *given)
 
 
 @lru_cache(maxsize=1)
 def _loops() -> ctypes.CDLL | None:
     """The library; None where it is not there, or is another machine's."""
     pointer = ctypes.c_void_p
+    given = {"message": [pointer] * 4 + [ctypes.c_int64]}
+    for ending in ENDINGS.values():
+        given |= {f"survey{ending}": [pointer] * 6, f"reflect{ending}": [pointer] * 4}
     try:
         library = ctypes.CDLL(str(LOOPS))
-        for ending in ENDINGS.values():
-            for name, places in (("survey", 6), ("reflect", 4)):
-                function = getattr(library, name + ending)
-                function.argtypes, function.restype = (pointer,) * places, None
+        for name, kinds in given.items():
+            getattr(library, name).argtypes, getattr(library, name).restype = kinds, None
     except (OSError, AttributeError):
         return None
     return library

@@ -11,11 +11,12 @@ from torch import Generator, Tensor, nn
 
 from weightspace.execute.processes import Team
 from weightspace.execute.threads import side_by_side
+from weightspace.nn.compiled import WIDTH, loopable, message
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import FREQUENCIES, kernel_cosines
 from weightspace.nn.products import PLAIN, Products, times
 from weightspace.nn.seeded import draw
-from weightspace.nn.tiles import cut_of, group_tiles, is_streamed, shares, tiles
+from weightspace.nn.tiles import cut_of, group_tiles, is_streamed, pieces, shares, tiles
 from weightspace.nn.units import standardise
 
 
@@ -218,6 +219,9 @@ def _accumulated(
     """What `_message` adds up to over the tiles, nothing made anew; not finite where weights are not."""
     cut = cut_of(weight)
     of_lines = (cut == 1) != back
+    rows = loopable(weight, mixed.dtype, cut=cut)
+    if rows is not None and mixed.dtype == torch.float32 and mixed.shape[2] == WIDTH:
+        return _looped(mixed, rows, of_lines, team)
     known, length = mixed if of_lines else mixed.mT.contiguous().mT, weight.shape[2 if back else 1]
     total = mixed.new_zeros(length, mixed.shape[2]) if of_lines else mixed.new_zeros(mixed.shape[2], length).T
     room = mixed.new_empty(0)
@@ -228,3 +232,16 @@ def _accumulated(
         matrix = matrix.abs_() if tile.copied else torch.abs(matrix, out=room.resize_(matrix.shape))
         into.addmm_(matrix if of_lines else matrix.T, size)  # how both lie keeps the large factor unturned
     return total.contiguous()
+
+
+def _looped(
+    mixed: Tensor, rows: Float[Tensor, "rows columns"], to_rows: bool, team: Team
+) -> Float[Tensor, "far width"]:
+    """The same in compiled loops; what is not finite counts as zero."""
+    share = team.part(range(len(rows)))
+    total, start = mixed.new_zeros(rows.shape[0 if to_rows else 1], mixed.shape[2]), share.start
+    for piece in pieces(rows[share.start : share.stop]):
+        lines, start = slice(start, start + len(piece)), start + len(piece)
+        near, far = (mixed, total[lines]) if to_rows else (mixed[:, lines], total)
+        message(piece, near, far, to_rows=to_rows)
+    return total
