@@ -6,7 +6,8 @@
 Writes checkpoints of random weights with the names and shapes of known models into a temporary folder, embeds each in
 a process of its own on two cores, and measures the peak of resident memory (mapped pages of the file included) and the
 seconds from the path to the vector, imports aside. The floor, in another process: reading the bytes once and the same
-matrix products back to back on a tile in the cache, counted from the plan. Bars: 1.5 GiB, 2.5 times the floor.
+matrix products back to back on a tile in the cache, counted from the plan. Bars: 1.5 GiB, 2.5 times the floor. Loops
+in C count where they were compiled at the installation: loading them is part of the seconds, compiling is not.
 """
 
 import argparse
