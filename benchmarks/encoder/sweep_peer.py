@@ -16,10 +16,10 @@ from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
 from weightspace.train.start import Asked, start_answers
-from weightspace.train.views import are_places, moved
+from weightspace.train.views import are_places, moved, with_noise
 
-MOVED, TOGETHER = 0.06, 32
-"""How far places are moved in training, see `views.moved`, and networks that see them at the same places."""
+NOISE, MOVED, TOGETHER = 0.2, 0.06, 32
+"""Noise of weights in training and how far places are moved, see `views`; networks that see them at the same places."""
 
 
 @final
@@ -64,7 +64,10 @@ class SweepNet(nn.Module):
 
     def _encode(self, group: Group) -> Tensor:
         module, plan = self._know(group.architecture)
-        return self.encoder(plan, group.weights, self._ask(module, group) if self.run else None).vector
+        weights, told = group.weights, self._ask(module, group) if self.run else None
+        if self.training:
+            weights = with_noise(weights, [name for name, _ in module.named_parameters()], NOISE, self.draw)
+        return self.encoder(plan, weights, told).vector
 
     def _ask(self, module: nn.Module, group: Group) -> Tensor:
         """What networks answer to the probes; in training places are moved, others for each few networks."""
@@ -83,6 +86,7 @@ class SweepRead(nn.Module):
     Probes begin at real training inputs, where the population's dataset is at hand and its networks take such inputs,
     and what reads the answers at their principal components, as in our trainings. Inputs that are places, as of
     implicit networks, are moved a little while it learns, as there: a picture seen from elsewhere keeps its class.
+    Weights have noise while it learns, as there.
     """
 
     def __init__(self, train: Networks, outputs: int, *, run: bool):
