@@ -5,6 +5,7 @@
 DIR holds `manifest.json`. Every checkpoint has one shuffled copy, so statistics of single tensors know nothing and must
 be at 0.5. A logistic regression on standardised latents is fitted without the group that it is asked about (groups of
 the manifest, in ten folds); the area under the curve is over all held-out decisions, its spread over draws of groups.
+Beside it, what the encoder itself reads off, which learned of shuffled networks of its populations alone.
 """
 
 from __future__ import annotations
@@ -55,6 +56,17 @@ def separate(x: np.ndarray, groups: np.ndarray) -> dict[str, object]:
     return {"auc": float(roc_auc_score(truth[fine], told)), "interval": interval(draws), "left_out": int((~fine).sum())}
 
 
+def read_wiring(encoder: Encoder, x: np.ndarray) -> float | None:
+    """Return the area under the curve of the encoder's own property `wiring`; None where it reads no such thing."""
+    if encoder.predictor is None or "wiring" not in encoder.predictor.classes:
+        return None
+    whole = encoder.predictor.classes["wiring"].index("whole")
+    fine, truth = np.isfinite(x).all(1), np.repeat([1, 0], len(x) // 2)
+    with torch.no_grad():
+        told = encoder.predictor(torch.from_numpy(x[fine]).float())["wiring"][:, whole]
+    return float(roc_auc_score(truth[fine], told.numpy()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -66,16 +78,19 @@ def main() -> None:
     real = [load_checkpoint(args.folder / entry["file"]) for entry in entries]
     copies = [shuffle_entries(checkpoint, args.seed + i) for i, checkpoint in enumerate(real)]
     spaces = {"seven statistics a tensor": np.stack([seven_statistics(c) for c in (*real, *copies)])}
-    for name in args.encoder:
-        spaces[name] = Encoder.from_pretrained(name).encode_many([*real, *copies]).vectors.astype(float)
+    encoders = {name: Encoder.from_pretrained(name) for name in args.encoder}
+    spaces |= {name: e.encode_many([*real, *copies]).vectors.astype(float) for name, e in encoders.items()}
     groups = np.array([entry["group"] for entry in entries])
     found = {Path(name).name: separate(space, groups) for name, space in spaces.items()}
+    for name, encoder in encoders.items():
+        found[Path(name).name]["read_out"] = read_wiring(encoder, spaces[name])
     if args.json:
         print(json.dumps(found, indent=1))
         return
     for name, row in found.items():
         low, high = row["interval"]
-        print(f"{name:28} {row['auc']:.3f}  {low:.3f}..{high:.3f}  left out {row['left_out']}")
+        own = "" if row.get("read_out") is None else f"  its own read-out {row['read_out']:.3f}"
+        print(f"{name:28} {row['auc']:.3f}  {low:.3f}..{high:.3f}  left out {row['left_out']}{own}")
 
 
 if __name__ == "__main__":
