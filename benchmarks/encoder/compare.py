@@ -3,13 +3,15 @@
     python -m benchmarks.encoder.compare mlp_digits --seeds 3 --budget 60 --device cpu --output fits --json
 
 Each fit is kept in `--output` as soon as it is done; called again with the same settings, only what is missing is
-fitted. A peer that can't read a population is listed with the reason.
+fitted. Called several times at once, each process makes other fits, on the accelerator that it sees, and prints the
+table when all are done. A peer that can't read a population is listed with the reason.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -20,7 +22,7 @@ import torch
 
 from benchmarks.encoder.data import STRATA, Networks, PeerError, Wanted, load_splits, strata
 from benchmarks.encoder.peers import PEERS
-from benchmarks.encoder.results import Fit, add_leads, fit_path, read_fit, save_fit, summarise_fits
+from benchmarks.encoder.results import Fit, add_leads, fit_path, held, read_fit, save_fit, summarise_fits
 from weightspace import zoo
 
 COLUMNS = (
@@ -88,26 +90,37 @@ def fit_peer(peer: str, splits: dict[str, Networks], settings: dict[str, Any]) -
     }
 
 
-def compare_population(population: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Fit what is missing for one population and return its table."""
+def fit_peers(population: str, args: argparse.Namespace, *, wait: bool) -> dict[str, list[Fit]]:
+    """Make the fits of one population that are missing, and return all that are there by peer.
+
+    Args:
+        population: A folder, or a name.
+        args: Of the command.
+        wait: For fits that other processes are at; else they are passed over.
+    """
     splits: dict[str, Networks] = {}
-    rows, networks = [], {}
-    for peer in args.peers:
-        fits = []
-        for seed in range(args.seeds):
-            settings = describe_fit(population, peer, seed, args)
-            path = fit_path(args.output, settings)
+    found: dict[str, list[Fit]] = {peer: [] for peer in args.peers}
+    for peer, seed in itertools.product(args.peers, range(args.seeds)):
+        settings = describe_fit(population, peer, seed, args)
+        path = fit_path(args.output, settings)
+        with held(path, wait=wait) as mine:
+            if not mine or any("refused" in fit for fit in found[peer]):
+                continue
             if (fit := read_fit(path, settings)) is None:
                 if not splits:
                     wanted = Wanted(args.target, args.classify, args.runs, data_dir=args.data_dir)
                     splits |= {name: each.to(args.device) for name, each in load_splits(population, wanted).items()}
                 fit = fit_peer(peer, splits, settings)
                 save_fit(path, fit)
-            fits.append(fit)
-            networks = fit.get("networks", networks)
-            if "refused" in fit:
-                break
-        rows.append(summarise_fits(fits, args.draws))
+        found[peer].append(fit)
+    return found
+
+
+def compare_population(population: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the table of one population, once all its fits are there."""
+    fits = fit_peers(population, args, wait=True)
+    networks = next((fit["networks"] for each in fits.values() for fit in each if "networks" in fit), {})
+    rows = [summarise_fits(each, args.draws) for each in fits.values()]
     return {"population": Path(population).name, "networks": networks, "peers": add_leads(rows)}
 
 
@@ -154,6 +167,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")  # TF32, for every peer
+    for population in args.populations:
+        fit_peers(population, args, wait=False)
     found = [compare_population(population, args) for population in args.populations]
     if args.json:
         print(json.dumps(without_nan(found), indent=1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,24 @@ Fit = dict[str, Any]
 def fit_path(folder: Path, settings: Mapping[str, Any]) -> Path:
     """Return where a fit is kept."""
     return folder / "{population}.{target}.{peer}.{seed}.json".format(**settings)
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a fit, so that no other process makes it meanwhile; tell whether that was to be had.
+
+    Args:
+        path: Of the fit.
+        wait: Until another process that holds it is done or dead.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def read_fit(path: Path, settings: Mapping[str, Any]) -> Fit | None:

@@ -2,13 +2,15 @@
 
 import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
 from benchmarks.encoder import compare, speed
-from benchmarks.encoder.results import add_leads, summarise_fits
+from benchmarks.encoder.results import add_leads, held, summarise_fits
 
 
 def run_compare(monkeypatch, capsys, folder, *more):
@@ -36,6 +38,25 @@ def test_a_comparison_goes_on_where_it_stopped(compared, monkeypatch, capsys):
     (folder / "mlp_digits.test_accuracy.statnn-mlp.1.json").unlink()
     run_compare(monkeypatch, capsys, folder)
     assert fitted == ["statnn-mlp"]
+
+
+def test_a_fit_that_another_process_is_at_is_waited_for(compared, monkeypatch, capsys):
+    folder, (found,) = compared
+    path = folder / "mlp_digits.test_accuracy.statnn-mlp.0.json"
+    kept, fitted, fit = path.read_text(), [], compare.fit_peer
+    monkeypatch.setattr(compare, "fit_peer", lambda *a: fitted.append(a[2]["seed"]) or fit(*a))
+    for other in (path, folder / "mlp_digits.test_accuracy.statnn-mlp.1.json"):
+        other.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        with held(path, wait=True):
+            again = pool.submit(run_compare, monkeypatch, capsys, folder, "--json")
+            while not (folder / "mlp_digits.test_accuracy.statnn-mlp.1.json").exists():
+                time.sleep(0.05)
+            assert not again.done()
+            path.write_text(kept)
+        rows = json.loads(again.result())[0]["peers"]
+    assert fitted == [1], "the fit that was held is the other process's"
+    assert rows[0]["tau"] == found["peers"][0]["tau"] and rows[1]["seeds"] == 2
 
 
 def test_other_settings_are_fitted_anew(compared, monkeypatch, capsys):
