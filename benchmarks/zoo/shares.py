@@ -62,6 +62,20 @@ def build_in_shares(recipe: Recipe, folder: Path, how: Sharing) -> Population:
         ZooError: No share was finished.
     """
     shares = sum(map(len, plan_jobs(recipe)))
+    finished = _finish(recipe, folder, shares, how)
+    if not finished:
+        raise ZooError(
+            f"{folder}: none of {shares} shares was finished; allow more seconds, or see what processes say."
+        )
+    built = [folder / f"share{share:05d}" for share in sorted(finished)]
+    population = merge_populations(folder, [Population(share) for share in built])
+    for share in folder.glob("share?????"):
+        shutil.rmtree(share)
+    return population
+
+
+def _finish(recipe: Recipe, folder: Path, shares: int, how: Sharing) -> list[int]:
+    """Let processes build shares until none is left or time is over; return those that are finished."""
     todo = random.Random(recipe.seed).sample(range(shares), shares)
     finished, failed = list[int](), set[int]()
     workers: dict[int, Worker] = {}
@@ -87,15 +101,7 @@ def build_in_shares(recipe: Recipe, folder: Path, how: Sharing) -> Population:
                 del workers[number]
     for worker in workers.values():
         worker.process.kill()
-    if not finished:
-        raise ZooError(
-            f"{folder}: none of {shares} shares was finished; allow more seconds, or see what processes say."
-        )
-    built = [folder / f"share{share:05d}" for share in sorted(finished)]
-    population = merge_populations(folder, [Population(share) for share in built])
-    for share in folder.glob("share?????"):
-        shutil.rmtree(share)
-    return population
+    return finished
 
 
 def _begin(number: int, given: tuple[Recipe, Path, int, Sharing]) -> Worker:

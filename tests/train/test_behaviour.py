@@ -61,3 +61,13 @@ def test_networks_that_take_other_inputs_have_no_answers(corpus):
     real = RealAnswers({group.dataset: torch.zeros(3, 5)}, {})
     assert real.of_group(group, PLACES) is None and real.of_weights(group, group.pick(PLACES)) is None
     assert real.accuracy(group, None) is None
+
+
+def test_networks_that_take_other_inputs_leave_those_of_their_dataset_their_answers(config, corpus):
+    group = corpus.groups["train"][0]
+    others = replace(corpus, groups=dict(corpus.groups) | {"train": [group, replace(group, shape=None)]})
+    objective = EncoderTraining(config, others).objective
+    batch = Batch([(g, PLACES) for g in others.groups["train"]], False, False)
+    assert "behaviour" in objective(batch, Generator().manual_seed(0))
+    alone = objective(Batch([(others.groups["train"][1], PLACES)], False, False), Generator().manual_seed(0))
+    assert "behaviour" not in alone

@@ -83,8 +83,8 @@ class EncoderObjective(nn.Module):
         self.encoder = SweepNetwork(config.sizes, generator=generator)
         self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
         first = torch.zeros(1, dtype=torch.long)
-        answers = {g.dataset: self.real.of_weights(g, g.pick(first)) for g in corpus.groups["train"]}
-        widths = {dataset: told.numel() for dataset, told in answers.items() if told is not None}
+        answers = [(g.dataset, self.real.of_weights(g, g.pick(first))) for g in corpus.groups["train"]]
+        widths = {dataset: told.numel() for dataset, told in answers if told is not None}
         self.behaviour = BehaviourHead(config.sizes.latent - config.sizes.fixed, widths, generator=generator)
         self.masked = MaskedHead(config.sizes, generator=generator)
 
