@@ -59,7 +59,9 @@ class RealAnswers:
         return None if inputs is None else run_networks(group.module, weights, inputs)
 
     def of_group(self, group: Group, places: Tensor) -> Float[Tensor, "models inputs outputs"] | None:
-        """Return what networks of a group answer as they are, in half precision; None where they take other inputs.
+        """Return what networks of a group answer as they are, None where they take other inputs.
+
+        They are remembered in half precision, and come in single: squares of large ones would not fit.
 
         Args:
             group: Of the networks.
@@ -70,7 +72,7 @@ class RealAnswers:
         if group not in self._known:
             parts = torch.arange(len(group), device=places.device).split(TOGETHER)
             self._known[group] = torch.cat([self._half(group, part) for part in parts])
-        return self._known[group][places]
+        return self._known[group][places].float()
 
     def accuracy(self, group: Group, told: Tensor | None) -> Float[Tensor, " models"] | None:
         """Return the share of inputs that networks get right, given their answers; None where there are no labels."""

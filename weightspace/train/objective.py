@@ -140,7 +140,7 @@ class EncoderObjective(nn.Module):
         plain = with_shuffled(plain, learned, where, generator)
         if batch.damaged:
             plain = with_damage(parts[0][0].gates, plain, generator)
-            picked, _ = _some_of_each(parts, 1.0, generator)
+            picked = [torch.arange(len(places), device=places.device) for _, places in parts]
         told = self.ask(parts, plain, generator) if batch.run else None  # with noise they would answer otherwise
         noisy = with_noise(plain, learned, config.noise, generator)
         wider = None if batch.factor == 1 else (batch.factor, generator)
@@ -186,8 +186,9 @@ class EncoderObjective(nn.Module):
         found = []
         for (group, places), own, here in zip(parts, _of_parts(weights, parts), changed, strict=True):
             told = self.real.of_group(group, places)
-            anew = self.real.of_weights(group, {name: tensor[here] for name, tensor in own.items()})
-            found.append(None if told is None or anew is None else told.to(anew).index_copy(0, here, anew))
+            some = {name: tensor[here] for name, tensor in own.items()}
+            anew = self.real.of_weights(group, some) if len(here) else None
+            found.append(told if told is None or anew is None else told.index_copy(0, here, anew))
         return found
 
     def _measured(self, parts: Sequence[Part], answers: Sequence[Tensor | None]) -> dict[str, Tensor]:
