@@ -21,7 +21,6 @@ from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
 from weightspace.nn import message, tiles
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 RESNET = str(files("weightspace.model_zoo") / "checkpoints" / "cifar10_resnet20.safetensors")
 
 
@@ -120,7 +119,6 @@ def test_in_bfloat16_a_relabelling_moves_the_latent_by_less_than_a_hundredth(enc
     assert apart(encoder.encode(other).vector, vector) > 3e-2
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_in_bfloat16_the_depth_of_a_network_does_not_magnify_what_a_relabelling_rounds(encoder, monkeypatch, device):
     checkpoint = load_checkpoint(RESNET)
     known = build_graph(checkpoint)

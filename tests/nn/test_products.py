@@ -6,8 +6,6 @@ from torch import Generator
 
 from weightspace.nn.products import in_two_parts, times
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
-
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=Generator().manual_seed(seed))
@@ -25,7 +23,6 @@ def factors(request):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @torch.no_grad()
 def test_neither_states_nor_sums_are_rounded_to_the_digits_of_the_weights(factors, device, turned, dtype):
@@ -43,7 +40,6 @@ def test_two_parts_of_states_have_twice_the_digits(factors, monkeypatch):
     assert apart(large.float() @ small.bfloat16().float(), expected) > 1e-3
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_slopes_pass(factors, device):
     large, small, _ = factors
     small = small.to(device).requires_grad_()

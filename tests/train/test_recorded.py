@@ -1,19 +1,15 @@
 """Recorded losses have the gradients that are computed anew."""
 
-import pytest
 import torch
 from torch import Generator, nn
 
 from weightspace.train.recorded import Recorded
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(shape, generator=Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_gradients_are_those_of_what_is_told_and_of_parameters_as_they_are(device):
     weight, unused = (nn.Parameter(draw(3, 3, seed=i).to(device)) for i in range(2))
     recorded = Recorded([weight, unused])
@@ -27,7 +23,6 @@ def test_gradients_are_those_of_what_is_told_and_of_parameters_as_they_are(devic
             weight.sub_(0.1 * weight.grad)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_another_kind_and_another_shape_have_gradients_of_their_own(device):
     weight = nn.Parameter(draw(3, 3, seed=0).to(device))
     recorded = Recorded([weight])
