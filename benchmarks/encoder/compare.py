@@ -101,10 +101,12 @@ def fit_peers(population: str, args: argparse.Namespace, *, wait: bool) -> dict[
     splits: dict[str, Networks] = {}
     found: dict[str, list[Fit]] = {peer: [] for peer in args.peers}
     for peer, seed in itertools.product(args.peers, range(args.seeds)):
+        if any("refused" in fit for fit in found[peer]):
+            continue
         settings = describe_fit(population, peer, seed, args)
         path = fit_path(args.output, settings)
         with held(path, wait=wait) as mine:
-            if not mine or any("refused" in fit for fit in found[peer]):
+            if not mine:
                 continue
             if (fit := read_fit(path, settings)) is None:
                 if not splits:

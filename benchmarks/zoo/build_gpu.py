@@ -62,7 +62,7 @@ def build_one(name: str, args: argparse.Namespace) -> dict[str, object]:
     shutil.rmtree(folder, ignore_errors=True)
     start = time.monotonic()
     if args.processes > 1:
-        sharing = Sharing(args.processes, args.data_dir, args.device, args.seconds)
+        sharing = Sharing(args.processes, args.data_dir, args.device, args.seconds, args.cudnn_benchmark)
         population = build_in_shares(recipe, folder, sharing)
     else:
         population = populate(recipe, Site(folder, data_dir=args.data_dir, device=args.device, progress=Teller(name)))

@@ -38,12 +38,14 @@ class Sharing:
         data_dir: Folder of dataset files.
         device: `cpu` or `cuda`.
         seconds: Until nothing more is built.
+        tries_algorithms: Whether cuDNN picks its algorithms by trying them.
     """
 
     processes: int
     data_dir: str | None = None
     device: str = "cpu"
     seconds: float = float("inf")
+    tries_algorithms: bool = False
 
 
 @dataclass
@@ -120,6 +122,7 @@ def _hand(worker: Worker, todo: list[int], failed: set[int]) -> None:
 
 def _build(number: int, line: Connection, recipe: Recipe, folder: Path, shares: int, how: Sharing) -> None:
     """Build shares as they are asked for, on the accelerator whose turn it is."""
+    torch.backends.cudnn.benchmark = how.tries_algorithms
     if how.device == "cuda":
         torch.cuda.set_device(number % torch.cuda.device_count())
     while True:
