@@ -16,6 +16,8 @@ CODES = 1 << 16
 SHORT = (torch.bfloat16, torch.float16)
 PIECE = 1 << 20
 """Numbers that are counted at once: to add up the counts of all codes costs as much as to count some ten thousand."""
+COPIES = 16
+"""Counts of each code that an accelerator keeps apart: most numbers share a few codes, which would wait in line."""
 
 
 class Histogram:
@@ -38,10 +40,9 @@ class Histogram:
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.short, self.device = dtype in SHORT, device
-        self.exact = True
-        values, order = _codes(dtype if self.short else torch.bfloat16)
-        self.values, self.order = values.to(device), order.to(device)
+        self.short, self.exact = dtype in SHORT, True
+        self.values, self.order = _codes(dtype if self.short else torch.bfloat16)
+        self.copies = 1 if device.type == "cpu" else COPIES
         self.counts = torch.zeros(CODES, dtype=torch.int64, device=device)
         self.ends = [torch.full((), -torch.inf, dtype=torch.float64, device=device) for _ in range(2)]
         self.waiting, self.filled = torch.empty(0, dtype=torch.int32, device=device), 0
@@ -64,12 +65,12 @@ class Histogram:
         self.ends = [torch.tensor(end, dtype=torch.float64) for end in (-told.low, told.high)]
 
     def quantiles(self, shares: tuple[float, ...]) -> Float64[Tensor, " shares"]:
-        """Return the nearest-rank quantiles."""
+        """Return the nearest-rank quantiles, on the CPU."""
         self._count()
         order = self.order
         counts = self._finite()
         upto = counts[order].cumsum(0)
-        ranks = torch.tensor([max(ceil(share * int(upto[-1])) - 1, 0) for share in shares], device=self.device)
+        ranks = torch.tensor([max(ceil(share * int(upto[-1])) - 1, 0) for share in shares])
         at = torch.searchsorted(upto, ranks + 1)
         codes = order[at]
         if self.exact:  # every number is its code's: of a type of 16 bits, or widened from bfloat16
@@ -77,7 +78,7 @@ class Histogram:
         inside = (ranks + 0.5 - upto[at] + counts[codes]).double() / counts[codes]
         start, end = self.values[codes], self.values[(codes + 1).clamp_max(CODES - 1)].nan_to_num()
         found = torch.lerp(start, end, torch.where(codes < CODES // 2, inside, 1 - inside))
-        low, high = -self.ends[0], self.ends[1]
+        low, high = -self.ends[0].cpu(), self.ends[1].cpu()
         extremes = torch.where(ranks == 0, low, torch.where(ranks == upto[-1] - 1, high, found))
         return extremes.clamp(low, high)
 
@@ -91,13 +92,17 @@ class Histogram:
         return self.waiting[self.filled - numbers : self.filled]
 
     def _count(self) -> None:
-        self.counts += torch.bincount(self.waiting[: self.filled], minlength=CODES)
+        codes = self.waiting[: self.filled]
+        if self.copies > 1:
+            codes = codes + torch.arange(self.filled, dtype=torch.int32, device=codes.device) % self.copies * CODES
+        self.counts += torch.bincount(codes, minlength=self.copies * CODES).view(self.copies, CODES).sum(0)
         self.filled = 0
 
     def _finite(self) -> Tensor:
         """Counts with those of what is not finite added to those of zero."""
-        finite = torch.where(self.values.isfinite(), self.counts, 0)
-        finite[0] += self.counts.sum() - finite.sum()
+        counts = self.counts.cpu()
+        finite = torch.where(self.values.isfinite(), counts, 0)
+        finite[0] += counts.sum() - finite.sum()
         return finite
 
 

@@ -91,6 +91,11 @@ class Sketch:
         self.added[2] += sums.new_ones(len(sums)) @ square
         self.fourths += square.flatten() @ square.flatten()
 
+    def close(self) -> None:
+        """Bring what was added up to the CPU: all that is left to do with it is small, and quickest there."""
+        self.added, self.rows = self.added.cpu(), [torch.cat(self.rows).cpu()]
+        self.total, self.fourths = torch.stack([self.total, self.fourths]).cpu()
+
     def survey(self, rows: Tensor, counts: Tensor) -> Told:
         """Take in all rows, as `loopable` gives them, in compiled loops; return what else they tell.
 
@@ -152,19 +157,21 @@ def sketched_norm(
     """Return the largest singular value as far as the directions of a sketch and one more pass show it, from below.
 
     With `V` the directions and `A = W^T W`, it is the square root of the largest Ritz value of `W W^T` on the span of
-    `W V`: the top of the pencil `(V A^2 V, V A V)`, for which `A V` is enough.
+    `W V`: the top of the pencil `(V A^2 V, V A V)`, for which `A V` is enough. The sketch is closed, and what is
+    returned lies on the CPU.
 
     Source:
         Saad (2011), "Numerical Methods for Large Eigenvalue Problems", section 4.3 (Rayleigh-Ritz). The start is not
         drawn but made of what a reordering of units reorders.
     """
     directions = sketch.directions()
-    images = torch.cat([sketch.lines[:1] * directions[0, 0], _reflected(weight, directions[1:], cut)])
+    further = _reflected(weight, directions[1:].to(weight.device), cut).cpu()
+    images = torch.cat([sketch.lines[:1] * directions[0, 0], further])
     small, large = (directions @ images.T).double(), (images @ images.T).double()
     sizes, turn = torch.linalg.eigh((small + small.T) / 2)
     kept = sizes > torch.finfo(dtype).eps * sizes[-1].clamp_min(torch.finfo(dtype).tiny)
     if not kept.any():
-        return torch.zeros((), dtype=dtype, device=weight.device)
+        return torch.zeros((), dtype=dtype)
     white = turn[:, kept] / sizes[kept].sqrt()
     return torch.linalg.eigvalsh(white.T @ large @ white)[-1].clamp_min(0).sqrt().to(dtype)
 

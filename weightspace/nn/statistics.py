@@ -123,18 +123,20 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
             sums, finite = tile.settle(lambda found: as_rows(found, cut).sum(1))
             histogram.add(tile.stored, finite)
             sketch.add(as_rows(finite, cut), sums)
+    sketch.close()
     moments = sketch.moments(weight[0].numel())
     if min(weight.shape[1], weight.shape[2] * weight.shape[3]) == 1:
         top = (moments[1] * weight[0].numel()).sqrt().to(dtype)
     elif split:
-        top = largest_of_groups(weight, dtype, split)[0]
+        top = largest_of_groups(weight, dtype, split)[0].cpu()
     else:
         top = sketched_norm(weight, dtype, sketch, cut=cut)
     if split is None:
         apart = sketch.excess(weight.shape[3], transposed=cut == 2)
     else:
-        apart = excess_of_groups(weight, dtype, split)[0]
-    return torch.cat([moments.to(dtype), histogram.quantiles(QUANTILES).to(dtype), apart.to(dtype), top[None]])
+        apart = excess_of_groups(weight, dtype, split)[0].cpu()
+    measures = moments.to(dtype), histogram.quantiles(QUANTILES).to(dtype), apart.to(dtype), top[None]
+    return torch.cat(measures).to(weight.device)
 
 
 def _quantiles(weight: Tensor) -> Float[Tensor, "models quantiles"]:
