@@ -13,6 +13,7 @@ from torch import Generator
 
 from tests.encode.networks import perceptron
 from weightspace.checkpoint.checkpoint import Checkpoint
+from weightspace.encode import batch
 from weightspace.encode.encoder import Encoder
 from weightspace.graph.build import build_graph
 from weightspace.graph.symmetry.orders import random_permutations
@@ -98,6 +99,19 @@ def test_streamed_weights_that_are_not_finite_are_counted_and_count_as_zero(enco
     found = encoder.encode(Checkpoint(sick))
     assert found.nonfinite == 2
     torch.testing.assert_close(found.vector, encoder.encode(Checkpoint(healthy)).vector)
+    assert encoder.encode_stack(Checkpoint(healthy), Checkpoint(sick), Checkpoint(healthy))[1] == [0, 2, 0]
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.float8_e4m3fn])
+def test_large_tensors_are_searched_for_what_is_not_finite_only_where_there_is_some(encoder, monkeypatch, stored):
+    tile(monkeypatch, 100)
+    searched, search = [], batch._not_finite
+    monkeypatch.setattr(batch, "_not_finite", lambda whole: searched.append(whole.shape) or search(whole))
+    weights = {name: tensor.to(stored) for name, tensor in perceptron(20, 40, 30, 7).items()}
+    assert encoder.encode(Checkpoint(weights)).nonfinite == 0 and not searched
+    weights["1.weight"][3, 4] = float("nan")
+    assert encoder.encode(Checkpoint(weights)).nonfinite == 1
+    assert searched == [(1, *weights["1.weight"].shape)]
 
 
 def test_a_large_checkpoint_waits_for_no_other(encoder, monkeypatch):

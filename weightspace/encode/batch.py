@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
@@ -74,31 +76,41 @@ class Architectures:
         return self._found[key]
 
 
-def stack(plan: Plan, checkpoints: list[Checkpoint], team: Team = ALONE) -> tuple[dict[str, Tensor], list[int]]:
-    """Return each tensor of the plan with a leading axis of models, and how many weights of each are not finite.
+def stack(plan: Plan, checkpoints: list[Checkpoint], team: Team = ALONE) -> tuple[dict[str, Tensor], Tensor]:
+    """Return each tensor of the plan with a leading axis of models, and how many weights of each model are not finite.
 
-    Those are zero in what comes back, save in tensors of more than a tile: these are cleaned tile by tile as they are
-    read, and stay where they are (mapped, if they come from a file) on a CPU. Each process of a team looks through some
-    of the tensors.
+    Those are zero in what comes back. Tensors of more than a tile are not looked at: they are cleaned tile by tile as
+    they are read (see `count_flawed`), and stay where they are (mapped, if they come from a file) on a CPU. Each
+    process of a team looks through some of the tensors.
     """
     mine = {plan.edges[i].tensor for i in team.deal([float(prod(edge.sizes)) for edge in plan.edges])}
-    lost, stacked, large = torch.zeros(len(checkpoints), dtype=torch.long), {}, list[Tensor]()
+    lost, stacked = torch.zeros(len(checkpoints), dtype=torch.long), {}
     for edge in plan.edges:
         tensors = [readable(c.tensors[edge.tensor]) for c in checkpoints]
         whole = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(team.device)
         found = torch.zeros_like(lost)
         if is_streamed(whole):
             whole = whole.contiguous()  # a mapped one is; what is read off in passes starts where memory does
-            large += [whole] if edge.tensor in mine else []
         elif not torch.isfinite(whole.sum(dtype=torch.float64)):
             bad = ~torch.isfinite(whole)
             found = bad.flatten(1).sum(1).cpu()
             whole = torch.where(bad, torch.zeros_like(whole), whole)
         stacked[edge.tensor] = whole
         lost += found if edge.tensor in mine else 0
-    for found in side_by_side(_not_finite, large):
-        lost += found
-    return stacked, team.add_up(lost).tolist()
+    return stacked, team.add_up(lost)
+
+
+def count_flawed(plan: Plan, stacked: Mapping[str, Tensor], flawed: Bool[Tensor, "models edges"]) -> Tensor:
+    """Return how many weights of each model are not finite in tensors of more than a tile, `(models,)`.
+
+    Args:
+        plan: Of the models.
+        stacked: Their tensors, see `stack`.
+        flawed: Blocks that may hold such weights, as an encoding tells.
+    """
+    edges = [plan.edges[i] for i in flawed.any(0).nonzero().flatten().tolist()]
+    found = side_by_side(_not_finite, [stacked[edge.tensor] for edge in edges])
+    return sum(found, torch.zeros(len(flawed), dtype=torch.long))
 
 
 def readable(tensor: Tensor) -> Tensor:

@@ -93,11 +93,13 @@ class Encoding:
         vector: `(models, latent)`.
         units: Axis to `(models, units, width)`.
         stages: `(models, stages, width)`.
+        flawed: Blocks that may hold what is not finite, and counts as zero: `(models, edges)`.
     """
 
     vector: Tensor
     units: dict[str, Tensor]
     stages: Tensor
+    flawed: Tensor
 
 
 def learned_numbers(vector: Float[Tensor, "models latent"], fixed: int) -> Float[Tensor, "models numbers"]:
@@ -189,7 +191,7 @@ class SweepNetwork(nn.Module):
         if self.config.signals:
             parts.append(self.silent.expand(len(rms), -1) if told is None else self.told(told))
         units = {name: state.expand(len(rms), -1, -1) for name, state in h.items()}
-        return Encoding(self._vector(parts, energies, answers), units, stages)
+        return Encoding(self._vector(parts, energies, answers), units, stages, measures[..., -1] > 0)
 
     def _signal(self, plan: Plan, h: UnitStates, ready: list[Weights], rms: Tensor) -> Tensor | None:
         """Let all units know their signals; return those of the outputs, `(models, signals, outputs)`."""

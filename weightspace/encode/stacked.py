@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weightspace.checkpoint.checkpoint import Checkpoint
-from weightspace.encode.batch import Architecture, stack
+from weightspace.encode.batch import Architecture, count_flawed, stack
 from weightspace.encode.network import Encoding
 from weightspace.errors import DeviceMemoryError
 from weightspace.execute.pieces import free_memory, in_pieces
@@ -77,7 +77,8 @@ def join_encodings(parts: Sequence[Encoding]) -> Encoding:
     if len(parts) == 1:
         return parts[0]
     units = {name: torch.cat([part.units[name] for part in parts]) for name in parts[0].units}
-    return Encoding(torch.cat([p.vector for p in parts]), units, torch.cat([p.stages for p in parts]))
+    told = (torch.cat([getattr(part, name) for part in parts]) for name in ("stages", "flawed"))
+    return Encoding(torch.cat([p.vector for p in parts]), units, *told)
 
 
 def _spread(encode: Callable[[slice], T], models: int, size: int, most: int, device: str) -> list[T]:
@@ -115,7 +116,8 @@ def _encode_checkpoints(
 ) -> tuple[Encoding, list[int]]:
     weights, lost = stack(known.plan, list(checkpoints), encoder.how.team)
     every = {} if known.runner is None else stack_tensors([c.tensors for c in checkpoints])
-    return _encode(encoder, known, weights, every), lost
+    found = _encode(encoder, known, weights, every)
+    return found, (lost + count_flawed(known.plan, weights, found.flawed)).tolist()
 
 
 def _encode(
@@ -129,4 +131,5 @@ def _encode(
 
 
 def _on_cpu(found: Encoding) -> Encoding:
-    return Encoding(found.vector.cpu(), {name: h.cpu() for name, h in found.units.items()}, found.stages.cpu())
+    units = {name: h.cpu() for name, h in found.units.items()}
+    return Encoding(found.vector.cpu(), units, found.stages.cpu(), found.flawed.cpu())

@@ -25,7 +25,8 @@ class Histogram:
 
     Exact for float16 and bfloat16, which have no more bits, and for float32 that was bfloat16 before. Of other numbers
     those of float32 are counted, and what shares its leading bits is taken as evenly spread; the smallest and the
-    largest are exact. Counts never depend on the order. What is not finite counts as zero.
+    largest are exact. Counts never depend on the order. What is not finite counts as zero; `lost` is how many of the
+    codes that were counted are of such, known with the quantiles.
 
     Args:
         dtype: In which the tensor is stored.
@@ -40,7 +41,7 @@ class Histogram:
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.short, self.exact = dtype in SHORT, True
+        self.short, self.exact, self.lost = dtype in SHORT, True, 0
         self.values, self.order = _codes(dtype if self.short else torch.bfloat16)
         self.copies = 1 if device.type == "cpu" else COPIES
         self.counts = torch.zeros(CODES, dtype=torch.int64, device=device)
@@ -102,7 +103,8 @@ class Histogram:
         """Counts with those of what is not finite added to those of zero."""
         counts = self.counts.cpu()
         finite = torch.where(self.values.isfinite(), counts, 0)
-        finite[0] += counts.sum() - finite.sum()
+        self.lost = int(counts.sum() - finite.sum())
+        finite[0] += self.lost
         return finite
 
 

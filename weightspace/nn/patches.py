@@ -46,7 +46,7 @@ class Patches(nn.Module):
     def between(
         self,
         weight: Float[Tensor, "models outs ins taps"],
-        x: Float[Tensor, "models positions places"],
+        x: Float[Tensor, "#models positions places"],
         kernel: tuple[int, ...],
         split: tuple[str, Tensor] | None,
         how: Products = PLAIN,
@@ -55,7 +55,7 @@ class Patches(nn.Module):
 
         Args:
             weight: As stored.
-            x: Signals of its inputs, in groups if `split`.
+            x: Signals of its inputs, the same for all models or for each, in groups if `split`.
             kernel: Sizes whose product is the number of taps.
             split: Side that holds the groups, and its positions, `(groups, positions in a group)`.
             how: Products are made; groups are not shared among processes.

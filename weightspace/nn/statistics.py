@@ -40,7 +40,8 @@ def measure(
 ) -> Float[Tensor, "models measures"]:
     """Return mean, mean square, that about the mean, five quantiles, both `excess`es and spectral norm of a tensor.
 
-    Of a tensor of more than a tile the quantiles come from a histogram and the spectral norm from `sketched_norm`.
+    Last comes 1 where something in it may not be finite, and counted as zero; 0 where all is. Of a tensor of more than
+    a tile the quantiles come from a histogram and the spectral norm from `sketched_norm`; smaller ones must be finite.
 
     Args:
         weight: Any float dtype; what is not finite in it counts as zero where it is streamed.
@@ -68,7 +69,7 @@ def describe(
     """
     fan_in, counts, roots, *logarithms = on(_sizes(shapes), measures)
     mean, square, spread = measures[..., :3].unbind(2)
-    shape, apart, top = measures[..., 3 : 3 + len(QUANTILES)], measures[..., -3:-1], measures[..., -1]
+    shape, apart, top = measures[..., 3 : 3 + len(QUANTILES)], measures[..., -4:-2], measures[..., -2]
     rms = square.sqrt()
     unit = torch.where(rms > 0, rms, 1.0)
     top = top / unit
@@ -108,20 +109,21 @@ def _whole(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None)
         apart = row_column_excess(*sums, flat.shape[1])
     else:
         apart = excess_of_groups(weight, dtype, split)
-    return torch.cat([mean, square, spread, _quantiles(weight).to(dtype), apart, top], 1)
+    return torch.cat([mean, square, spread, _quantiles(weight).to(dtype), apart, top, torch.zeros_like(mean)], 1)
 
 
 def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None) -> Float[Tensor, " measures"]:
     """The measures of one large tensor, in two passes over its numbers."""
     cut = cut_of(weight) if weight.shape[3] == 1 else 1
     histogram = Histogram(weight.dtype, weight.device)
-    sketch = Sketch(weight[0].numel() // weight.shape[cut], weight.new_empty(0, dtype=dtype))
+    sketch, clean = Sketch(weight[0].numel() // weight.shape[cut], weight.new_empty(0, dtype=dtype)), True
     if (rows := loopable(weight, dtype, cut=cut)) is not None:
         histogram.close(sketch.survey(rows, histogram.counts))
     else:
         for tile in tiles(weight, dtype, cut=cut):
             sums, finite = tile.settle(lambda found: as_rows(found, cut).sum(1))
             histogram.add(tile.stored, finite)
+            clean = clean and finite is tile.weight
             sketch.add(as_rows(finite, cut), sums)
     sketch.close()
     moments = sketch.moments(weight[0].numel())
@@ -136,7 +138,8 @@ def _stream(weight: Tensor, dtype: torch.dtype, split: tuple[str, Tensor] | None
     else:
         apart = excess_of_groups(weight, dtype, split)[0].cpu()
     measures = moments.to(dtype), histogram.quantiles(QUANTILES).to(dtype), apart.to(dtype), top[None]
-    return torch.cat(measures).to(weight.device)
+    flaw = torch.full((1,), float(not clean or histogram.lost > 0), dtype=dtype)
+    return torch.cat([*measures, flaw]).to(weight.device)
 
 
 def _quantiles(weight: Tensor) -> Float[Tensor, "models quantiles"]:
