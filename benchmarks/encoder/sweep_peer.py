@@ -16,7 +16,7 @@ from weightspace.encode.plan import Plan, compile_plan
 from weightspace.graph.trace import trace_graph
 from weightspace.train.config import LEARNED
 from weightspace.train.start import Asked, start_answers
-from weightspace.train.views import are_places, moved, with_noise
+from weightspace.train.views import are_places, draw_move, moved, with_noise
 
 NOISE, MOVED, TOGETHER = 0.2, 0.06, 32
 """Noise of weights in training and how far places are moved, see `views`; networks that see them at the same places."""
@@ -72,11 +72,11 @@ class SweepNet(nn.Module):
     def _ask(self, module: nn.Module, group: Group) -> Tensor:
         """What networks answer to the probes; in training places are moved, others for each few networks."""
         probes = self.encoder.probes(group.architecture.signature.inputs)
-        module, still = module.to(probes.device), not (self.training and are_places(probes))
+        module, still = module.to(probes.device), not (self.training and are_places(probes.shape[1:]))
         parts = torch.arange(len(group.rows), device=probes.device).split(len(group.rows) if still else TOGETHER)
-        each = (probes if still else moved(probes, MOVED, self.draw) for _ in parts)
-        told = [run_networks(module, group.take(p).weights, x) for p, x in zip(parts, each, strict=True)]
-        return torch.cat(told)
+        moves = (None if still else draw_move(probes.shape[1:], MOVED, self.draw) for _ in parts)
+        each = zip(parts, moves, strict=True)
+        return torch.cat([run_networks(module, group.take(p).weights, moved(probes, m)) for p, m in each])
 
 
 @final

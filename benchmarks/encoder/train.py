@@ -34,9 +34,9 @@ from weightspace.train.predict import predict
 TRIAL = 20
 
 
-def steps_in(seconds: float, config: TrainConfig, corpus: Corpus, device: str) -> int:
+def steps_in(seconds: float, config: TrainConfig, corpus: Corpus, device: str, *, recorded: bool) -> int:
     """Updates that fit, by the median of some after the first ones; what the first process finds counts for all."""
-    training, times = EncoderTraining(config, corpus, device=device), []
+    training, times = EncoderTraining(config, corpus, device=device, recorded=recorded), []
     for _ in range(TRIAL):
         start = time.perf_counter()
         training.advance()
@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="test")
+    parser.add_argument("--recorded", action="store_true", help="record updates on an accelerator and replay them")
     parser.add_argument("--set", nargs="*", default=[], help="key=value of the configuration or of its sizes")
     args = parser.parse_args()
     torch.set_float32_matmul_precision("high")
@@ -119,8 +120,9 @@ def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report:
     print(
         f"loaded in {time.perf_counter() - start:.1f} s: {sum(map(len, corpus.groups['train']))} networks", flush=True
     )
-    config = replace(config, steps=steps_in(args.seconds, config, corpus, device))
-    training, start = EncoderTraining(config, corpus, device=device), time.perf_counter()
+    config = replace(config, steps=steps_in(args.seconds, config, corpus, device, recorded=args.recorded))
+    training = EncoderTraining(config, corpus, device=device, recorded=args.recorded)
+    start = time.perf_counter()
 
     def tell(step: int, steps: int, losses: dict[str, float]) -> None:
         if losses and (step % (steps // 10 // 50 * 50 or 50) == 0 or step == steps):

@@ -10,7 +10,7 @@ from weightspace.encode.answers import run_networks
 from weightspace.train import behaviour
 from weightspace.train.behaviour import RealAnswers
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch
+from weightspace.train.shown import Batch
 
 PLACES = torch.tensor([4, 0, 7, 2, 9, 5])
 
@@ -44,9 +44,9 @@ def test_networks_as_they_are_answer_what_they_answer_and_are_run_once(corpus, r
 def test_networks_are_run_anew_as_far_as_they_are_changed(share, damaged, anew, config, corpus, runs):
     group, config = corpus.groups["train"][0], replace(config, shuffled=share)
     objective = EncoderTraining(config, corpus).objective.eval()
-    objective.real.of_group(group, PLACES)
+    objective.show.real.of_group(group, PLACES)
     runs.clear()
-    seen = objective.see(Batch([(group, PLACES)], False, False, damaged=damaged), Generator().manual_seed(0))
+    seen = objective.show(Batch([(group, PLACES)], False, False, damaged=damaged), Generator().manual_seed(0))
     assert runs == [anew] * bool(anew), "and none where none is changed"
     with torch.no_grad():
         wanted = run_networks(group.module, seen.plain, corpus.inputs[group.dataset])
@@ -61,8 +61,8 @@ def test_large_answers_are_learned_from_like_small_ones(config, corpus):
     objective = EncoderTraining(config, corpus).objective.eval()
     losses = []
     for factor in (1.0, 1000.0):
-        told = objective.real.of_group(group, torch.arange(len(group))).half() * factor
-        objective.real._known[group] = told
+        told = objective.show.real.of_group(group, torch.arange(len(group))).half() * factor
+        objective.show.real._known[group] = told
         batch = Batch([(group, PLACES)], False, False)
         losses.append(objective(batch, Generator().manual_seed(0))["behaviour"].item())
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)

@@ -4,7 +4,7 @@ import torch
 
 from weightspace.encode.answers import run_networks
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch, stacked
+from weightspace.train.shown import Batch, stacked
 from weightspace.train.views import with_damage
 
 
@@ -27,14 +27,14 @@ def test_some_units_lead_nowhere_and_all_other_weights_stay(corpus):
 def test_damaged_networks_are_asked_for_the_accuracy_that_they_have_left(config, corpus):
     objective, group = EncoderTraining(config, corpus).objective.eval(), corpus.groups["train"][0]
     parts, plain, found = damaged(group)
-    wanted = objective._measured(parts, [objective.real.of_weights(group, found)])
+    wanted = objective.show.measured(parts, [objective.show.real.of_weights(group, found)])
     inputs, labels = corpus.inputs[group.dataset], corpus.labels[group.dataset]
     with torch.no_grad():
         right = run_networks(group.module, found, inputs).argmax(2) == labels
     assert wanted["test_accuracy"].equal(right.float().mean(1))
     assert all(not truth.isfinite().any() for name, truth in wanted.items() if name != "test_accuracy")
     assert not wanted["test_accuracy"].equal(
-        objective._measured(parts, [objective.real.of_weights(group, plain)])["test_accuracy"]
+        objective.show.measured(parts, [objective.show.real.of_weights(group, plain)])["test_accuracy"]
     )
 
 

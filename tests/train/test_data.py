@@ -68,6 +68,6 @@ def test_policies_join_a_corpus_and_are_asked_about_states_of_their_task(config,
     assert (states.abs() <= torch.tensor([2.4, 2.0, 0.21, 2.0])).all() and states.unique(dim=0).shape == states.shape
     training = EncoderTraining(replace(config, steps=1), corpus)
     group = next(g for g in corpus.groups["train"] if g.dataset == "cartpole")
-    assert training.objective.real.shown(group).equal(states)
+    assert training.objective.show.real.shown(group).equal(states)
     losses = training.advance()
     assert losses and all(np.isfinite(loss) for loss in losses.values())

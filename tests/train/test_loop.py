@@ -17,9 +17,10 @@ from weightspace.graph.trace import trace_graph
 from weightspace.train import loop
 from weightspace.train.data import draw_shares, load_corpus
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import Batch, _told_shuffled, contrast, stacked
+from weightspace.train.objective import contrast
 from weightspace.train.predict import predict, validation_losses
-from weightspace.train.views import dropped, with_noise, with_shuffled
+from weightspace.train.shown import Batch, stacked, told_shuffled
+from weightspace.train.views import draw_kept, with_noise, with_shuffled
 from weightspace.zoo.store import Population
 
 
@@ -189,10 +190,9 @@ def test_noise_is_another_share_for_each_network_and_spares_what_is_not_learned(
 
 
 def test_dropping_keeps_the_mean():
-    vector = torch.ones(200, 100)
-    kept = dropped(vector, 0.25, torch.Generator().manual_seed(0))
+    kept = draw_kept((200, 100), 0.25, torch.Generator().manual_seed(0))
     assert kept.unique().tolist() == pytest.approx([0.0, 4 / 3]) and abs(float(kept.mean()) - 1) < 0.02
-    assert dropped(vector, 0.0, torch.Generator()) is vector
+    assert draw_kept((200, 100), 0.0, torch.Generator()) is None
 
 
 def test_populations_of_one_architecture_train_together_as_they_do_alone(config, corpus, population, tmp_path):
@@ -207,9 +207,9 @@ def test_populations_of_one_architecture_train_together_as_they_do_alone(config,
     together = read(objective, parts, stacked(parts))
     alone = [read(objective, [part], stacked([part])) for part in parts]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
-    losses = objective.property_losses(parts, together, objective.recorded(parts))
+    losses = objective.property_losses(parts, together, objective.show.recorded(parts))
     each = [
-        objective.property_losses([part], vector, objective.recorded([part]))
+        objective.property_losses([part], vector, objective.show.recorded([part]))
         for part, vector in zip(parts, alone, strict=True)
     ]
     mean = sum(len(p[1]) * loss["test_accuracy"] for p, loss in zip(parts, each, strict=True)) / 7
@@ -252,8 +252,8 @@ def test_shuffled_networks_keep_their_numbers_and_lose_their_properties(config, 
 
     objective = EncoderTraining(config, corpus).objective.eval()
     vector = read(objective, parts, found).detach()
-    told = objective.property_losses(parts, vector, _told_shuffled(objective.recorded(parts), where))
+    told = objective.property_losses(parts, vector, told_shuffled(objective.show.recorded(parts), where))
     kept = [(group, torch.tensor([1, 3, 5]))]
-    alone = objective.property_losses(kept, vector[~where], objective.recorded(kept))
+    alone = objective.property_losses(kept, vector[~where], objective.show.recorded(kept))
     torch.testing.assert_close(told["test_accuracy"], alone["test_accuracy"])
     assert not told["wiring"].isclose(alone["wiring"])

@@ -4,8 +4,8 @@ import torch
 from torch import Generator
 
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.masked import MaskedHead, blanked
-from weightspace.train.objective import Batch, stacked
+from weightspace.train.masked import MaskedHead, ask_block, blanked
+from weightspace.train.shown import Batch, stacked
 
 
 def test_a_blanked_block_is_zero_and_all_others_stay(corpus):
@@ -26,14 +26,14 @@ def test_the_blanked_block_is_asked_for_and_learned(config, corpus):
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     losses = []
     for _ in range(200):
-        loss = head(seen, group.plan, number, weights)
+        loss = head(seen, ask_block(group.plan, number, weights))
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward(retain_graph=True)
         optimizer.step()
     assert losses[-1] < losses[0] / 3
     nothing = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
-    assert head(seen, group.plan, number, nothing).detach() == 0
+    assert head(seen, ask_block(group.plan, number, nothing)).detach() == 0
 
 
 def test_whatever_block_is_lacking_slopes_are_finite(config, corpus):

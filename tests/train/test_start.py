@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from weightspace.train.loop import EncoderTraining
-from weightspace.train.objective import stacked
+from weightspace.train.shown import stacked
 
 
 def begun(config, corpus):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 from torch.nn.functional import dropout, silu
 
@@ -72,11 +73,16 @@ class ProbeBank(nn.Module):
             rows, columns = (
                 on(depth_cosines(n, k), self.image) for n, k in zip(shape[1:], BANKS["image"], strict=True)
             )
-            colours = self.image[:, [c % COLOURS for c in range(shape[0])]]
+            colours = self.image.index_select(1, on(_colours(shape[0]), self.image))
             return torch.einsum("pcfg,if,jg->pcij", colours, rows, columns)
         if len(shape) == 1:
             return self.row[:, 0] @ on(depth_cosines(shape[0], BANKS["row"][0]), self.row).T
         raise ValueError(f"probes are images or rows of numbers, not inputs of shape {shape}")
+
+
+@lru_cache
+def _colours(channels: int) -> Int64[Tensor, " channels"]:
+    return torch.arange(channels) % COLOURS
 
 
 def _amplitudes(probes: int, channels: int, waves: tuple[int, ...], generator: Generator) -> Tensor:

@@ -12,9 +12,10 @@ from torch import Generator, Tensor
 
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Group, draw_shares
-from weightspace.train.objective import Batch, EncoderObjective
+from weightspace.train.objective import EncoderObjective
 from weightspace.train.predict import MAIN, main_loss, read_vectors
-from weightspace.train.views import dropped
+from weightspace.train.shown import Batch
+from weightspace.train.views import draw_kept
 
 MOST, CHECKS, TOGETHER, GROUPS, RATE = 2000, 10, 512, 8, 1e-3
 """Updates at most, how often the validation part is looked at, networks of a group at a time, groups of an update."""
@@ -73,19 +74,19 @@ def _some(
     device = generator.device
     places = [torch.randint(len(r.vector), (TOGETHER,), generator=generator, device=device) for r in reads]
     pairs = list(zip(reads, places, strict=True))
-    vector = dropped(torch.cat([r.vector[p] for r, p in pairs]), objective.config.drop, generator)
+    vector = torch.cat([r.vector[p] for r, p in pairs])
+    kept = draw_kept(vector.shape, objective.config.drop, generator)
     wanted = {name: torch.cat([r.wanted[name][p] for r, p in pairs]) for name in reads[0].wanted}
-    return [(r.group, p) for r, p in pairs], vector, wanted
+    return [(r.group, p) for r, p in pairs], vector if kept is None else vector * kept, wanted
 
 
 @torch.no_grad()
 def _read(objective: EncoderObjective, group: Group, generator: Generator) -> Read:
     """Vectors of a group in every kind of view that the encoder has learned from."""
     objective.eval()
-    seen = [objective.see(batch, generator) for batch in _views(group, objective.config, generator.device)]
-    names = seen[0].wanted
-    wanted = {name: torch.cat([s.wanted[name] for s in seen]) for name in names}
-    return Read(group, torch.cat([s.vector for s in seen]), wanted)
+    shown = [(b, objective.show(b, generator)) for b in _views(group, objective.config, generator.device)]
+    wanted = {name: torch.cat([s.wanted[name] for _, s in shown]) for name in objective.predictor.names}
+    return Read(group, torch.cat([objective.see(*each) for each in shown]), wanted)
 
 
 def _views(group: Group, config: TrainConfig, device: torch.device) -> Iterator[Batch]:

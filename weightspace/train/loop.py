@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from weightspace.checkpoint.whole import replacing
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group, draw_shares
 from weightspace.train.heads import settle_heads
-from weightspace.train.objective import Batch, EncoderObjective
+from weightspace.train.objective import EncoderObjective
 from weightspace.train.predict import validation_losses
+from weightspace.train.recorded import Recorded, take_gradients
+from weightspace.train.shown import Batch, put_back, spread_out
 from weightspace.train.start import Asked, start_answers
 from weightspace.zoo.seeds import mix_seed
 
@@ -38,9 +40,11 @@ class EncoderTraining:
         config: What to do.
         corpus: On what; groups of one plan are drawn together.
         device: Where.
+        recorded: Record each kind of batch on a CUDA device and replay it (decision 011); on other devices nothing
+            changes. Not measured yet.
     """
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu") -> None:
+    def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu", recorded: bool = False) -> None:
         self.config, self.corpus, self.device, self.step = config, corpus, device, 0
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.objective = EncoderObjective(config, corpus).to(device)
@@ -48,8 +52,11 @@ class EncoderTraining:
         others = [p for p in self.objective.parameters() if p.ndim <= 1]
         kinds = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(kinds, lr=config.learning_rate, betas=(0.9, 0.98), fused=device != "cpu")
-        for parameter in self.objective.parameters():
+        self.parameters = list(self.objective.parameters())
+        for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
+        self.recorded = Recorded(self.parameters) if recorded else None
+        self.names: dict[Hashable, list[str]] = {}
         self.best, self.least = self.objective.state_dict(), math.inf
         together: dict[int, list[Group]] = {}
         for group in corpus.groups["train"]:
@@ -134,12 +141,10 @@ class EncoderTraining:
                 continue
             noise = Generator(self.device).manual_seed(mix_seed(self.config.seed, "noise", self.step, number))
             torch.manual_seed(mix_seed(self.config.seed, "drop", self.step, number))
-            losses = self.objective(batch, noise)
-            (sum(losses.values()) / self.config.groups).backward()
-            for name, loss in losses.items():
-                found.setdefault(name, []).append(loss.detach())
+            for name, loss in self._learn(batch, noise).items():
+                found.setdefault(name, []).append(loss)
         self._share_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
         if norm.isfinite():  # one network that overflows must not end a training
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
@@ -148,11 +153,30 @@ class EncoderTraining:
             return {}
         return {name: float(torch.stack(losses).mean()) for name, losses in found.items()}
 
+    def _learn(self, batch: Batch, noise: Generator) -> dict[str, Tensor]:
+        """Add the gradients of a batch to those of the update; return its losses by name."""
+        shown = self.objective.show(batch, noise)
+        groups = tuple((id(group), len(places)) for group, places in batch.parts)
+        kind = groups, batch.run, batch.factor, shown.other is not None
+
+        def loss(*told: Tensor) -> Tensor:
+            losses = self.objective.losses(batch, put_back(shown, iter(told)))
+            self.names[kind] = list(losses)
+            return torch.stack(list(losses.values()))
+
+        if self.recorded is None:
+            values, found = take_gradients(loss, spread_out(shown), self.parameters)
+        else:
+            values, found = self.recorded.gradients(kind, loss, spread_out(shown))
+        pairs = [(p.grad, grad) for p, grad in zip(self.parameters, found, strict=True) if grad is not None]
+        torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=1 / self.config.groups)
+        return dict(zip(self.names[kind], values.unbind(), strict=True))
+
     def _share_gradients(self) -> None:
         """Add up the gradients of all processes."""
         if self.world == 1:
             return
-        gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from weightspace.train.data import Group
-from weightspace.train.objective import EncoderObjective, Part, stacked
+from weightspace.train.objective import EncoderObjective
+from weightspace.train.shown import Part, stacked
 
 TOGETHER = 1024
 MAIN = ("test_accuracy", "label")
@@ -60,7 +61,7 @@ def validation_losses(objective: EncoderObjective, groups: Sequence[Group], popu
         weights = stacked(parts)
         for told in (objective.ask(parts, weights), None):
             vector = objective.encode(parts, weights, told=told).vector
-            loss = main_loss(objective, parts, vector, objective.recorded(parts))
+            loss = main_loss(objective, parts, vector, objective.show.recorded(parts))
             if loss is not None:
                 found[:, populations.index(group.population)] += torch.stack([loss, found.new_ones(())])
     return found

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Loss = Callable[..., Tensor]
+Gradients = tuple[Tensor, Sequence[Tensor | None]]
 
 
 class Recorded:
@@ -31,20 +32,26 @@ class Recorded:
         Args:
             kind: Of the loss. Of one kind, one shape of each of `told` and one device, the function is the same, and it
                 computes with nothing else that changes but the parameters, in place.
-            loss: A scalar of what is told.
+            loss: One number, or several whose sum has the gradients, of what is told.
             told: What it is computed of.
         """
-        if told[0].device.type != "cuda":
-            value, grads = _gradients(loss, told, self.parameters)
-        else:
-            key = (kind, *(t.shape for t in told))
-            if key not in self._known:
-                shared = [known.graph.pool() for known in self._known.values()][:1]
-                self._known[key] = _Recording(loss, told, self.parameters, *shared)
-            value, grads = self._known[key].replay(told)
+        value, grads = self.gradients(kind, loss, told)
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
         return value
+
+    def gradients(self, kind: Hashable, loss: Loss, told: Sequence[Tensor]) -> Gradients:
+        """Return `loss(*told)` and its gradients, None where there is none; arguments as for `backward`.
+
+        Gradients stay until the next are taken.
+        """
+        if told[0].device.type != "cuda":
+            return take_gradients(loss, told, self.parameters)
+        key = (kind, *(t.shape for t in told))
+        if key not in self._known:
+            shared = [known.graph.pool() for known in self._known.values()][:1]
+            self._known[key] = _Recording(loss, told, self.parameters, *shared)
+        return self._known[key].replay(told)
 
 
 class _Recording:
@@ -55,20 +62,19 @@ class _Recording:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # constants are moved and algorithms chosen before anything is recorded
-            _gradients(loss, self.told, parameters)
+            take_gradients(loss, self.told, parameters)
         torch.cuda.current_stream().wait_stream(aside)
         with torch.cuda.graph(self.graph, pool=pool):
-            self.value, self.grads = _gradients(loss, self.told, parameters)
+            self.value, self.grads = take_gradients(loss, self.told, parameters)
 
-    def replay(self, told: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
+    def replay(self, told: Sequence[Tensor]) -> Gradients:
         for kept, new in zip(self.told, told, strict=True):
             kept.copy_(new)
         self.graph.replay()
         return self.value.clone(), self.grads
 
 
-def _gradients(
-    loss: Loss, told: Sequence[Tensor], parameters: Sequence[nn.Parameter]
-) -> tuple[Tensor, Sequence[Tensor | None]]:
+def take_gradients(loss: Loss, told: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Gradients:
+    """Return `loss(*told)` and its gradients, None where there is none."""
     value = loss(*told)
-    return value.detach(), torch.autograd.grad(value, parameters, allow_unused=True)
+    return value.detach(), torch.autograd.grad(value.sum(), parameters, allow_unused=True)

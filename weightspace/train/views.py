@@ -49,31 +49,36 @@ def with_damage(gates: Gates, weights: Mapping[str, Tensor], generator: Generato
     return gates.apply(weights, kept.float())
 
 
-def are_places(inputs: Float[Tensor, "inputs ..."]) -> bool:
-    """Whether inputs are places, as an implicit network takes."""
-    return inputs.ndim == 2 and inputs.shape[1] <= PLACES
+def are_places(shape: tuple[int, ...]) -> bool:
+    """Whether inputs of a shape are places, as an implicit network takes."""
+    return len(shape) == 1 and shape[0] <= PLACES
 
 
-def moved(probes: Float[Tensor, "probes ..."], most: float, generator: Generator) -> Tensor:
-    """Return probes that are places all turned, stretched and moved alike, a little; other inputs as they are.
+def draw_move(shape: tuple[int, ...], most: float, generator: Generator) -> Float[Tensor, "rows places"] | None:
+    """Return how places are turned, stretched and moved, all alike and a little; None for other inputs.
 
     An implicit network then shows the same picture from another place, so that its class stays what it was.
 
     Args:
-        probes: Inputs of one shape.
+        shape: Of an input.
         most: Deviation of each number of the map from that of staying, for places between -1 and 1.
         generator: Draws the map.
     """
-    if not are_places(probes):
-        return probes
-    size = probes.shape[1]
-    drawn = most * torch.randn(size + 1, size, generator=generator, device=generator.device).to(probes)
-    return probes + probes @ drawn[:size] + drawn[size]
+    if not are_places(shape):
+        return None
+    return most * torch.randn(shape[0] + 1, shape[0], generator=generator, device=generator.device)
 
 
-def dropped(vector: Tensor, share: float, generator: Generator) -> Tensor:
-    """Vectors with a share of their numbers set to 0 and the rest enlarged, so that no read-out leans on a few."""
+def moved(probes: Float[Tensor, "probes ..."], drawn: Tensor | None) -> Tensor:
+    """Return probes moved as `draw_move` says."""
+    return probes if drawn is None else probes + probes @ drawn[:-1] + drawn[-1]
+
+
+def draw_kept(sizes: Sequence[int], share: float, generator: Generator) -> Float[Tensor, "models numbers"] | None:
+    """Return factors that set a share of the numbers of vectors to 0 and enlarge the rest; None where all are kept.
+
+    No read-out then leans on a few.
+    """
     if not share:
-        return vector
-    kept = torch.rand(vector.shape, generator=generator, device=vector.device) >= share
-    return vector * kept / (1 - share)
+        return None
+    return (torch.rand(sizes, generator=generator, device=generator.device) >= share) / (1 - share)
