@@ -65,7 +65,7 @@ def measure_large(encoder: Encoder, options: argparse.Namespace) -> Iterator[tup
         del there
         total, floor = planning + encoding, copying + multiplying
         told = {"weights": memory.numel(), "planning": planning, "encoding": encoding, "encoding_again": again}
-        told |= {"moving_and_checking": moving, "floor_copying": copying, "floor_products": multiplying}
+        told |= {"moving": moving, "floor_copying": copying, "floor_products": multiplying}
         told |= {"gigabytes_per_second": memory.nbytes / copying / 1e9, "seconds": total, "share": floor / total}
         told |= {"share_again": floor / again, "passed": memory.numel() >= LARGE and total <= SECONDS}
         yield kind, told
