@@ -10,6 +10,7 @@ share an accelerator, which small networks do not keep busy.
 """
 
 import argparse
+import copy
 import json
 import time
 from dataclasses import asdict, replace
@@ -26,24 +27,30 @@ from weightspace import zoo
 from weightspace.encode.properties import PROPERTIES
 from weightspace.execute.processes import processes
 from weightspace.train.config import LEARNED, TrainConfig
-from weightspace.train.data import Corpus, load_corpus
+from weightspace.train.data import load_corpus
 from weightspace.train.finish import finish
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
 
-TRIAL = 20
+TRIAL, RECORDING = 20, 8
+"""Updates that are timed, and how many times as many where the first ones are recorded."""
 
 
-def steps_in(seconds: float, config: TrainConfig, corpus: Corpus, device: str, *, recorded: bool) -> int:
-    """Updates that fit, by the median of some after the first ones; what the first process finds counts for all."""
-    training, times = EncoderTraining(config, corpus, device=device, recorded=recorded), []
-    for _ in range(TRIAL):
+def steps_in(seconds: float, training: EncoderTraining) -> int:
+    """Updates that fit, by the median of some after the first ones; what the first process finds counts for all.
+
+    The training is where it was afterwards, and keeps what it recorded.
+    """
+    before, times = copy.deepcopy(training.state), list[float]()
+    for _ in range(TRIAL if training.recorded is None else RECORDING * TRIAL):
         start = time.perf_counter()
         training.advance()
-        if device != "cpu":
+        if training.device != "cpu":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    steps = torch.tensor(max(2 * TRIAL, int(seconds / float(np.median(times[TRIAL // 2 :])))), device=device)
+    training.restore(before)
+    each = float(np.median(times[len(times) // 2 :]))
+    steps = torch.tensor(max(2 * TRIAL, int(seconds / each)), device=training.device)
     if dist.is_initialized():
         dist.broadcast(steps, 0)
     return int(steps)
@@ -120,8 +127,8 @@ def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report:
     print(
         f"loaded in {time.perf_counter() - start:.1f} s: {sum(map(len, corpus.groups['train']))} networks", flush=True
     )
-    config = replace(config, steps=steps_in(args.seconds, config, corpus, device, recorded=args.recorded))
     training = EncoderTraining(config, corpus, device=device, recorded=args.recorded)
+    training.config = training.objective.config = replace(config, steps=steps_in(args.seconds, training))
     start = time.perf_counter()
 
     def tell(step: int, steps: int, losses: dict[str, float]) -> None:
@@ -135,7 +142,7 @@ def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report:
         return
     rows = [row for run in (True, False) for row in measure(training, args.part, run)]
     finish(training).save(out / "encoder")
-    (out / "train.json").write_text(json.dumps({"config": asdict(config), "scores": rows}, indent=1))
+    (out / "train.json").write_text(json.dumps({"config": asdict(training.config), "scores": rows}, indent=1))
     print_table(rows)
 
 
