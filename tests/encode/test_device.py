@@ -133,7 +133,7 @@ def test_in_bfloat16_the_depth_of_a_network_does_not_magnify_what_a_relabelling_
 
     assert moved() < 1e-3
     monkeypatch.setattr(message, "times", rounded)  # of states and sums too
-    assert moved() > 5e-3
+    assert moved() > 1e-2
 
 
 def test_in_bfloat16_streamed_and_kept_weights_say_the_same(encoder, monkeypatch):
