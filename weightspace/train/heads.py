@@ -84,9 +84,13 @@ def _some(
 def _read(objective: EncoderObjective, group: Group, generator: Generator) -> Read:
     """Vectors of a group in every kind of view that the encoder has learned from."""
     objective.eval()
-    shown = [(b, objective.show(b, generator)) for b in _views(group, objective.config, generator.device)]
-    wanted = {name: torch.cat([s.wanted[name] for _, s in shown]) for name in objective.predictor.names}
-    return Read(group, torch.cat([objective.see(*each) for each in shown]), wanted)
+    vectors, wanted = list[Tensor](), list[Mapping[str, Tensor]]()
+    for batch in _views(group, objective.config, generator.device):
+        shown = objective.show(batch, generator)
+        vectors.append(objective.see(batch, shown))
+        wanted.append(shown.wanted)
+    names = objective.predictor.names
+    return Read(group, torch.cat(vectors), {name: torch.cat([each[name] for each in wanted]) for name in names})
 
 
 def _views(group: Group, config: TrainConfig, device: torch.device) -> Iterator[Batch]:

@@ -134,9 +134,10 @@ class EncoderObjective(nn.Module):
         """Losses of all numbers at once, in units of their deviation within the population of each network."""
         names = [name for name, _, _ in asked]
         told, wanted = torch.stack([t[..., 0] for _, t, _ in asked], 1), torch.stack([w for _, _, w in asked])
-        mean, spread = on(_repeated(tuple(self.predictor.scales[name] for name in names), (1, 1)), told).T[:, :, None]
-        units = tuple(tuple(self.spreads[group.population].get(name, 1.0) for group, _ in parts) for name in names)
-        within = on(_repeated(units, tuple(len(places) for _, places in parts)), told)
+        mean, spread = on(_kept(tuple(self.predictor.scales[name] for name in names)), told).T[:, :, None]
+        units = tuple(tuple(self.spreads[group.population].get(name, 1.0) for name in names) for group, _ in parts)
+        each = zip(on(_kept(units), told), parts, strict=True)
+        within = torch.cat([unit[:, None].expand(-1, len(places)) for unit, (_, places) in each], 1)
         apart = (told * spread + mean - wanted.nan_to_num()) / within
         return 2 * F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none").mean(0)
 
@@ -164,9 +165,9 @@ def contrast(a: Tensor, b: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _repeated(rows: tuple[tuple[float, ...], ...], counts: tuple[int, ...]) -> Float[Tensor, "rows columns"]:
-    """Rows of numbers, each number as often as is counted; kept, for what is recorded must not be made anew."""
-    return torch.tensor(rows).repeat_interleave(torch.tensor(counts), 1)
+def _kept(rows: tuple[tuple[float, ...], ...]) -> Float[Tensor, "rows columns"]:
+    """Few numbers as a tensor; kept, for what is recorded must not be made anew."""
+    return torch.tensor(rows)
 
 
 def _class_losses(told: Float[Tensor, "estimates models names"], wanted: Tensor) -> Float[Tensor, " models"]:
