@@ -77,8 +77,8 @@ def join_encodings(parts: Sequence[Encoding]) -> Encoding:
     if len(parts) == 1:
         return parts[0]
     units = {name: torch.cat([part.units[name] for part in parts]) for name in parts[0].units}
-    told = (torch.cat([getattr(part, name) for part in parts]) for name in ("stages", "flawed"))
-    return Encoding(torch.cat([p.vector for p in parts]), units, *told)
+    told = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("vector", "stages", "flawed")}
+    return Encoding(units=units, **told)
 
 
 def _spread(encode: Callable[[slice], T], models: int, size: int, most: int, device: str) -> list[T]:

@@ -141,8 +141,7 @@ def memory_order(tensor: Tensor) -> list[int]:
 def pieces(tensor: Tensor) -> Iterator[Tensor]:
     """Yield a tensor piece by piece as it is stored, each once; let go of the mapped pages of what was read."""
     line = max(1, tensor.numel() // max(1, len(tensor))) if tensor.ndim else 1
-    most = STACK if tensor.device.type == "cpu" else BOARD
-    for piece in tensor.split(max(1, most // line)) if tensor.ndim else (tensor,):
+    for piece in tensor.split(max(1, STACK // line)) if tensor.ndim else (tensor,):
         yield piece
         if piece.numel() * piece.element_size() >= KEPT:
             let_go(piece)
