@@ -52,7 +52,26 @@ class SweepNet(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return vectors `(networks, latent)`."""
-        return torch.cat([self._encode(group) for group in batch.groups])
+        return torch.cat([self.see(group.architecture, self.show(group)) for group in batch.groups])
+
+    def show(self, group: Group) -> list[Tensor]:
+        """Return what vectors are made of: weights, and in training those with noise and how places are moved."""
+        if not self.training:
+            return [group.flat]
+        module, _ = self._know(group.architecture)
+        noisy = with_noise(group.weights, [name for name, _ in module.named_parameters()], NOISE, self.draw)
+        shape = group.architecture.signature.inputs
+        parts = group.flat.split(TOGETHER) if self.run and are_places(shape) else ()
+        return [group.flat, *noisy.values(), *(draw_move(shape, MOVED, self.draw) for _ in parts)]
+
+    def see(self, architecture: Architecture, shown: list[Tensor]) -> Tensor:
+        """Return vectors `(networks, latent)` of what is shown of networks of one architecture; nothing is drawn."""
+        module, plan = self._know(architecture)
+        flat, *rest = shown
+        names = list(architecture.layout.shapes)
+        weights = dict(zip(names, rest, strict=False)) if rest else architecture.layout.view(flat)
+        told = self._ask(module, architecture, flat, rest[len(names) :]) if self.run else None
+        return self.encoder(plan, weights, told).vector
 
     def _know(self, architecture: Architecture) -> tuple[nn.Module, Plan]:
         """What runs networks and how they are encoded, made when an architecture first comes."""
@@ -62,21 +81,13 @@ class SweepNet(nn.Module):
             self._known[architecture.identity] = module, compile_plan(graph)
         return self._known[architecture.identity]
 
-    def _encode(self, group: Group) -> Tensor:
-        module, plan = self._know(group.architecture)
-        weights, told = group.weights, self._ask(module, group) if self.run else None
-        if self.training:
-            weights = with_noise(weights, [name for name, _ in module.named_parameters()], NOISE, self.draw)
-        return self.encoder(plan, weights, told).vector
-
-    def _ask(self, module: nn.Module, group: Group) -> Tensor:
-        """What networks answer to the probes; in training places are moved, others for each few networks."""
-        probes = self.encoder.probes(group.architecture.signature.inputs)
-        module, still = module.to(probes.device), not (self.training and are_places(probes.shape[1:]))
-        parts = torch.arange(len(group.rows), device=probes.device).split(len(group.rows) if still else TOGETHER)
-        moves = (None if still else draw_move(probes.shape[1:], MOVED, self.draw) for _ in parts)
-        each = zip(parts, moves, strict=True)
-        return torch.cat([run_networks(module, group.take(p).weights, moved(probes, m)) for p, m in each])
+    def _ask(self, module: nn.Module, architecture: Architecture, flat: Tensor, moves: list[Tensor]) -> Tensor:
+        """What networks answer to the probes; where these are moved, each few networks to others."""
+        probes = self.encoder.probes(architecture.signature.inputs)
+        module, parts = module.to(probes.device), flat.split(TOGETHER) if moves else (flat,)
+        each = zip(parts, moves or [None], strict=True)
+        views = ((architecture.layout.view(part), moved(probes, move)) for part, move in each)
+        return torch.cat([run_networks(module, weights, inputs) for weights, inputs in views])
 
 
 @final
@@ -100,7 +111,15 @@ class SweepRead(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return raw outputs `(heads, networks, outputs)`."""
-        parts = learned_numbers(self.vectors(batch), LEARNED.fixed).split(self.numbers, 1)
+        return torch.cat([self.read(group.architecture, self.show(group)) for group in batch.groups], 1)
+
+    def show(self, group: Group) -> list[Tensor]:
+        """Return what is said of networks is made of, all that is drawn with it."""
+        return self.vectors.show(group)
+
+    def read(self, architecture: Architecture, shown: list[Tensor]) -> Tensor:
+        """Return raw outputs `(heads, networks, outputs)` of what is shown of networks of one architecture."""
+        parts = learned_numbers(self.vectors.see(architecture, shown), LEARNED.fixed).split(self.numbers, 1)
         return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=False)])
 
 

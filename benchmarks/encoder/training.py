@@ -18,15 +18,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmarks.encoder.data import Networks
+from benchmarks.encoder.data import Architecture, Batch, Group, Networks
 from benchmarks.encoder.target import Target
 from weightspace.encode.predictor import EVEN, best_share, merged
+from weightspace.train.recorded import Recorded
 
 
 class Peer(Protocol):
@@ -47,6 +48,21 @@ Build = Callable[[Networks, int], nn.Module]
 
 What it returns is `(networks, outputs)`, or of two heads `(heads, networks, outputs)`: each head learns.
 """
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A module that does each architecture for itself, and draws what it learns from apart from what it says of it.
+
+    On a CUDA device its updates are recorded, one for each architecture and number of networks, and replayed: small
+    networks are launched more slowly than they run.
+    """
+
+    def show(self, group: Group) -> list[Tensor]:
+        """Return what is said is made of; everything random is drawn here, but what is dropped."""
+
+    def read(self, architecture: Architecture, shown: list[Tensor]) -> Tensor:
+        """Return raw outputs, the networks on the last axis but one."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +129,34 @@ class NeuralPeer:
 
 
 @torch.no_grad()
-def read_networks(module: nn.Module, networks: Networks, size: int = 128) -> Tensor:
-    """Return the raw outputs of all networks `(heads, networks, outputs)` in the order of their rows."""
+def read_networks(module: nn.Module, networks: Networks, size: int = 128, recorded: Recorded | None = None) -> Tensor:
+    """Return the raw outputs of all networks `(heads, networks, outputs)` in the order of their rows.
+
+    Args:
+        module: What reads them.
+        networks: To read.
+        size: How many at once.
+        recorded: Keeps what was recorded of a module that is `Apart`, for parameters that change in place.
+    """
     module.eval()
+
+    def read(batch: Batch) -> Tensor:
+        if recorded is None or not isinstance(module, Apart):
+            return _heads(module(batch))
+        return torch.cat([_heads(_read_apart(module, group, recorded)) for group in batch.groups], 1)
+
     batches = list(networks.batches(size))
-    raw = torch.cat([_heads(module(batch)) for batch in batches], 1)
+    raw = torch.cat([read(batch) for batch in batches], 1)
     ordered = torch.empty_like(raw)
     ordered[:, torch.cat([batch.rows for batch in batches])] = raw
     return ordered
+
+
+def _read_apart(module: Apart, group: Group, recorded: Recorded) -> Tensor:
+    def told(*shown: Tensor) -> Tensor:
+        return module.read(group.architecture, list(shown))
+
+    return recorded.gradients(group.architecture.identity, told, module.show(group))[0]
 
 
 def choose_share(raw: Tensor, target: Target, values: Tensor) -> tuple[float, float]:
@@ -153,6 +189,7 @@ class Run:
         self.best, self.best_epoch, self.epochs, self.share = -math.inf, 0, 0, EVEN
         self.state: dict[str, Tensor] = {}
         self.optimizer = torch.optim.AdamW(module.parameters(), rate, weight_decay=schedule.weight_decay)
+        self.updates, self.readings = Recorded(module.parameters()), Recorded(())
 
     def train(self, train: Networks, validation: Networks, *, seed: int, seconds: float) -> None:
         """Train until the seconds, the epochs or the patience are over."""
@@ -179,15 +216,37 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         self.optimizer.zero_grad(set_to_none=True)
-        told = _heads(self.module(batch))
-        loss = self.target.loss(told.flatten(0, 1), values[batch.rows].repeat(len(told)))
-        loss.backward()
+        if isinstance(self.module, Apart):
+            self._learn_apart(self.module, batch, values)
+        else:
+            self._loss(self.module(batch), values[batch.rows]).backward()
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()
 
+    def _learn_apart(self, module: Apart, batch: Batch, values: Tensor) -> None:
+        """Take the gradients of a batch, architecture by architecture."""
+        total = [torch.zeros_like(parameter) for parameter in self.updates.parameters]
+        for group in batch.groups:
+
+            def loss(values: Tensor, *shown: Tensor, known: Architecture = group.architecture) -> Tensor:
+                return self._loss(module.read(known, list(shown)), values)
+
+            told = [values[group.rows], *module.show(group)]
+            _, found = self.updates.gradients(group.architecture.identity, loss, told)
+            share = len(group.rows) / len(batch.rows)
+            pairs = [(mine, grad) for mine, grad in zip(total, found, strict=True) if grad is not None]
+            torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=share)
+        for parameter, grad in zip(self.updates.parameters, total, strict=True):
+            parameter.grad = grad
+
+    def _loss(self, told: Tensor, values: Tensor) -> Tensor:
+        told = _heads(told)
+        return self.target.loss(told.flatten(0, 1), values.repeat(len(told)))
+
     def _select(self, validation: Networks, epoch: int) -> None:
-        share, quality = choose_share(read_networks(self.module, validation), self.target, validation.target)
+        raw = read_networks(self.module, validation, recorded=self.readings)
+        share, quality = choose_share(raw, self.target, validation.target)
         if quality > self.best or not self.state:
             self.best, self.best_epoch, self.share = quality, epoch, share
             self.state = copy.deepcopy(self.module.state_dict())

@@ -19,7 +19,7 @@ class Recorded:
     share their memory, for one runs at a time. On other devices nothing is recorded, and everything else is the same.
 
     Args:
-        parameters: To take gradients to.
+        parameters: To take gradients to; of none, a loss is any function, and no gradients are taken.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -77,4 +77,4 @@ class _Recording:
 def take_gradients(loss: Loss, told: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Gradients:
     """Return `loss(*told)` and its gradients, None where there is none."""
     value = loss(*told)
-    return value.detach(), torch.autograd.grad(value.sum(), parameters, allow_unused=True)
+    return value.detach(), torch.autograd.grad(value.sum(), parameters, allow_unused=True) if parameters else ()

@@ -16,12 +16,13 @@ from benchmarks.encoder.nfn_peer import NFNNet
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.probes import LinearGenerator, ProbeNet
 from benchmarks.encoder.statnn import seven_statistics
-from benchmarks.encoder.sweep_peer import SweepNet
+from benchmarks.encoder.sweep_peer import SweepNet, SweepRead
 from benchmarks.encoder.target import Target
 from benchmarks.encoder.training import NeuralPeer, Run, Schedule, choose_share, read_networks
 from tests.benchmarks.encoder.conftest import MLP, shuffled
 from weightspace.encode.predictor import merged
 from weightspace.train.config import LEARNED
+from weightspace.train.recorded import Recorded
 
 NARROW = {"graph": {"width": 32, "depth": 2}, "nfn": {"hidden": 128}}
 SIREN = {"family": "siren", "options": {"width": 4, "depth": 1, "frequency": 30.0}}
@@ -171,6 +172,51 @@ def test_inputs_that_are_places_are_moved_while_our_peer_learns_and_no_others(kn
     net.eval()
     still = [answers() for _ in range(2)]
     assert torch.equal(*still) and torch.equal(still[0], learning[0]) != places
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_gradients_taken_architecture_by_architecture_are_those_of_the_batch(run, two_widths, device):
+    networks = two_widths["train"].to(device)
+    (batch,) = networks.batches(len(networks))
+    assert len(batch.groups) == 2
+    found = []
+    for apart in (False, True):
+        torch.manual_seed(0)
+        module = SweepRead(networks, 1, run=run).to(device)
+        taught = Run(module, Target.of(networks), SHORT, rate=1e-3)
+        module.train()
+        for part in module.modules():
+            part.p = 0.0  # dropout, whose draws come in another order where they are recorded
+        for _ in range(2):
+            if apart:
+                taught._learn_apart(module, batch, networks.target)
+            else:
+                module.zero_grad()
+                taught._loss(module(batch), networks.target[batch.rows]).backward()
+        found.append({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
+    assert len(found[0]) > 20
+    for name, grad in found[0].items():
+        torch.testing.assert_close(found[1][name], grad, rtol=1e-2, atol=1e-2 * float(grad.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("name", ["sweeps", "sweeps+probes", "probes"])
+def test_what_is_read_with_recordings_is_what_is_read_without(name, two_widths, device):
+    networks = two_widths["train"].to(device)
+    module, recorded = PEERS[name]().build(networks, 1).to(device), Recorded(())
+    whole = read_networks(module, networks, size=40)
+    for _ in range(2):
+        raw = read_networks(module, networks, size=40, recorded=recorded)
+        torch.testing.assert_close(raw, whole, rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1.1)
+    assert (read_networks(module, networks, size=40, recorded=recorded) - whole).abs().max() > 1e-3
+    torch.testing.assert_close(
+        read_networks(module, networks, size=40, recorded=recorded),
+        read_networks(module, networks, size=40),
+        rtol=1e-3,
+        atol=1e-4,
+    )
 
 
 def test_nfn_has_the_published_number_of_weights():
