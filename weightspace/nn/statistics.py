@@ -150,4 +150,5 @@ def _quantiles(weight: Tensor) -> Float[Tensor, "models quantiles"]:
     flat = flat if flat.dtype == torch.float64 else flat.float()
     if flat.device.type == "cpu" and not flat.requires_grad:  # numpy's sort is vectorised
         return torch.from_numpy(np.sort(flat.numpy(), axis=1)[:, ranks])
-    return flat.sort(1).values[:, ranks]
+    ordered = flat.sort(1).values
+    return torch.stack([ordered[:, rank] for rank in ranks], 1)  # a list of places would be copied from the host
