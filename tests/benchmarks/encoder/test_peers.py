@@ -21,6 +21,7 @@ from benchmarks.encoder.target import Target
 from benchmarks.encoder.training import NeuralPeer, Run, Schedule, choose_share, read_networks
 from tests.benchmarks.encoder.conftest import MLP, shuffled
 from weightspace.encode.predictor import merged
+from weightspace.nn import probes
 from weightspace.train.config import LEARNED
 from weightspace.train.recorded import Recorded
 
@@ -175,7 +176,8 @@ def test_inputs_that_are_places_are_moved_while_our_peer_learns_and_no_others(kn
 
 
 @pytest.mark.parametrize("run", [True, False])
-def test_gradients_taken_architecture_by_architecture_are_those_of_the_batch(run, two_widths, device):
+def test_gradients_taken_architecture_by_architecture_are_those_of_the_batch(run, two_widths, device, monkeypatch):
+    monkeypatch.setattr(probes, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
     networks = two_widths["train"].to(device)
     (batch,) = networks.batches(len(networks))
     assert len(batch.groups) == 2
@@ -186,7 +188,7 @@ def test_gradients_taken_architecture_by_architecture_are_those_of_the_batch(run
         taught = Run(module, Target.of(networks), SHORT, rate=1e-3)
         module.train()
         for part in module.modules():
-            part.p = 0.0  # dropout, whose draws come in another order where they are recorded
+            part.p = 0.0
         for _ in range(2):
             if apart:
                 taught._learn_apart(module, batch, networks.target)
