@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 from benchmarks.encoder.data import Architecture, Batch, Group, Networks
 from benchmarks.encoder.target import Target
 from weightspace.encode.predictor import EVEN, best_share, merged
-from weightspace.train.recorded import Recorded
+from weightspace.train.recorded import Recorded, add_gradients
 
 
 class Peer(Protocol):
@@ -234,9 +234,7 @@ class Run:
 
             told = [values[group.rows], *module.show(group)]
             _, found = self.updates.gradients(group.architecture.identity, loss, told)
-            share = len(group.rows) / len(batch.rows)
-            pairs = [(mine, grad) for mine, grad in zip(total, found, strict=True) if grad is not None]
-            torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=share)
+            add_gradients(total, found, len(group.rows) / len(batch.rows))
         for parameter, grad in zip(self.updates.parameters, total, strict=True):
             parameter.grad = grad
 

@@ -18,7 +18,7 @@ from weightspace.train.data import Corpus, Group, draw_shares
 from weightspace.train.heads import settle_heads
 from weightspace.train.objective import EncoderObjective
 from weightspace.train.predict import validation_losses
-from weightspace.train.recorded import Recorded, take_gradients
+from weightspace.train.recorded import Recorded, add_gradients, take_gradients
 from weightspace.train.shown import Batch, put_back, spread_out
 from weightspace.train.start import Asked, start_answers
 from weightspace.zoo.seeds import mix_seed
@@ -168,8 +168,7 @@ class EncoderTraining:
             values, found = take_gradients(loss, spread_out(shown), self.parameters)
         else:
             values, found = self.recorded.gradients(kind, loss, spread_out(shown))
-        pairs = [(p.grad, grad) for p, grad in zip(self.parameters, found, strict=True) if grad is not None]
-        torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=1 / self.config.groups)
+        add_gradients([p.grad for p in self.parameters], found, 1 / self.config.groups)
         return dict(zip(self.names[kind], values.unbind(), strict=True))
 
     def _share_gradients(self) -> None:

@@ -74,6 +74,12 @@ class _Recording:
         return self.value.clone(), self.grads
 
 
+def add_gradients(totals: Sequence[Tensor | None], gradients: Sequence[Tensor | None], share: float) -> None:
+    """Add a share of gradients to totals, in place; where there is no gradient, the total stays."""
+    pairs = [(total, grad) for total, grad in zip(totals, gradients, strict=True) if grad is not None]
+    torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=share)
+
+
 def take_gradients(loss: Loss, told: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Gradients:
     """Return `loss(*told)` and its gradients, None where there is none."""
     value = loss(*told)
