@@ -33,7 +33,7 @@ from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
 
 TRIAL, RECORDING = 20, 8
-"""Updates that are timed, and how many times as many where the first ones are recorded."""
+"""Updates that are timed, and how many times as many on an accelerator, where the first of each kind are recorded."""
 
 
 def steps_in(seconds: float, training: EncoderTraining) -> int:
@@ -42,7 +42,7 @@ def steps_in(seconds: float, training: EncoderTraining) -> int:
     The training is where it was afterwards, and keeps what it recorded.
     """
     before, times = copy.deepcopy(training.state), list[float]()
-    for _ in range(TRIAL if training.recorded is None else RECORDING * TRIAL):
+    for _ in range(TRIAL if training.device == "cpu" else RECORDING * TRIAL):
         start = time.perf_counter()
         training.advance()
         if training.device != "cpu":
@@ -104,7 +104,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="test")
-    parser.add_argument("--recorded", action="store_true", help="record updates on an accelerator and replay them")
     parser.add_argument("--set", nargs="*", default=[], help="key=value of the configuration or of its sizes")
     args = parser.parse_args()
     torch.set_float32_matmul_precision("high")
@@ -127,7 +126,7 @@ def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report:
     print(
         f"loaded in {time.perf_counter() - start:.1f} s: {sum(map(len, corpus.groups['train']))} networks", flush=True
     )
-    training = EncoderTraining(config, corpus, device=device, recorded=args.recorded)
+    training = EncoderTraining(config, corpus, device=device)
     training.config = training.objective.config = replace(config, steps=steps_in(args.seconds, training))
     start = time.perf_counter()
 

@@ -1,5 +1,6 @@
 """Networks as they are shown: all that is drawn, apart from all that is learned."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -11,6 +12,7 @@ from weightspace.nn import probes
 from weightspace.train.data import load_corpus
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.masked import Asked
+from weightspace.train.recorded import take_gradients
 from weightspace.train.shown import Batch, Shown, put_back, spread_out
 
 
@@ -41,7 +43,9 @@ def test_losses_hang_on_what_is_shown_and_on_parameters_alone(run, paired, facto
 def test_recorded_updates_are_those_that_are_computed_anew(config, population, device, monkeypatch):
     monkeypatch.setattr(probes, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
     corpus = load_corpus([population], inputs=6, device=device)
-    plain, recorded = (EncoderTraining(config, corpus, device=device, recorded=r) for r in (False, True))
+    plain, recorded = (EncoderTraining(config, corpus, device=device) for _ in range(2))
+    anew = partial(take_gradients, parameters=plain.parameters)
+    monkeypatch.setattr(plain.recorded, "gradients", lambda kind, loss, told: anew(loss, told))
     start = parameters_to_vector(plain.objective.parameters())
     for training in (plain, recorded):
         for _ in range(4):

@@ -18,7 +18,7 @@ from weightspace.train.data import Corpus, Group, draw_shares
 from weightspace.train.heads import settle_heads
 from weightspace.train.objective import EncoderObjective
 from weightspace.train.predict import validation_losses
-from weightspace.train.recorded import Recorded, add_gradients, take_gradients
+from weightspace.train.recorded import Recorded, add_gradients
 from weightspace.train.shown import Batch, put_back, spread_out
 from weightspace.train.start import Asked, start_answers
 from weightspace.zoo.seeds import mix_seed
@@ -34,17 +34,16 @@ class EncoderTraining:
 
     Where several processes train together (`torchrun`), they share the groups of each update and add up their
     gradients, so that the result is that of one process up to rounding. Of the states that are looked at on the way,
-    the one that reads the validation part best is the result.
+    the one that reads the validation part best is the result. On a CUDA device each kind of batch is recorded when it
+    comes first and replayed from then on (decision 011).
 
     Args:
         config: What to do.
         corpus: On what; groups of one plan are drawn together.
         device: Where.
-        recorded: Record each kind of batch on a CUDA device and replay it (decision 011); on other devices nothing
-            changes. Not measured yet.
     """
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu", recorded: bool = False) -> None:
+    def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu") -> None:
         self.config, self.corpus, self.device, self.step = config, corpus, device, 0
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.objective = EncoderObjective(config, corpus).to(device)
@@ -55,7 +54,7 @@ class EncoderTraining:
         self.parameters = list(self.objective.parameters())
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
-        self.recorded = Recorded(self.parameters) if recorded else None
+        self.recorded = Recorded(self.parameters)
         self.names: dict[Hashable, list[str]] = {}
         self.best, self.least = self.objective.state_dict(), math.inf
         together: dict[int, list[Group]] = {}
@@ -164,10 +163,7 @@ class EncoderTraining:
             self.names[kind] = list(losses)
             return torch.stack(list(losses.values()))
 
-        if self.recorded is None:
-            values, found = take_gradients(loss, spread_out(shown), self.parameters)
-        else:
-            values, found = self.recorded.gradients(kind, loss, spread_out(shown))
+        values, found = self.recorded.gradients(kind, loss, spread_out(shown))
         add_gradients([p.grad for p in self.parameters], found, 1 / self.config.groups)
         return dict(zip(self.names[kind], values.unbind(), strict=True))
 
