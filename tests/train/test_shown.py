@@ -1,6 +1,5 @@
 """Networks as they are shown: all that is drawn, apart from all that is learned."""
 
-from functools import partial
 from itertools import product
 
 import pytest
@@ -44,8 +43,7 @@ def test_recorded_updates_are_those_that_are_computed_anew(config, population, d
     monkeypatch.setattr(probes, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
     corpus = load_corpus([population], inputs=6, device=device)
     plain, recorded = (EncoderTraining(config, corpus, device=device) for _ in range(2))
-    anew = partial(take_gradients, parameters=plain.parameters)
-    monkeypatch.setattr(plain.recorded, "gradients", lambda kind, loss, told: anew(loss, told))
+    monkeypatch.setattr(plain.recorded, "gradients", lambda _, loss, told: take_gradients(loss, told, plain.parameters))
     start = parameters_to_vector(plain.objective.parameters())
     for training in (plain, recorded):
         for _ in range(4):
