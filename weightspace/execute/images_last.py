@@ -8,7 +8,6 @@ and what works number by number keeps the layout.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from typing import Any, final
 
 import torch
@@ -19,7 +18,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from weightspace.execute.image_products import Window, convolve
-from weightspace.execute.stack import Stacked, run_stacked
+from weightspace.execute.stack import Stacked, run_stacked, twin
 from weightspace.execute.threads import Tensors, all_threads, one_thread, slopes_side_by_side, spare_threads
 
 IMAGES = 64
@@ -43,7 +42,7 @@ def run_in_parts(module: nn.Module, stacked: Stacked, inputs: Tensor) -> Tensor:
     widest = [tensor.shape[1] for tensor in stacked.values() if tensor.ndim == 5]
 
     def run(part: Tensors) -> Tensor:
-        own = module if spare == 1 else _double(module, {})  # it holds the weights that it is run with meanwhile
+        own = module if spare == 1 else twin(module)
         with ImagesLast():
             return run_stacked(own, dict(zip(stacked, part[1:], strict=True)), part[0])
 
@@ -55,15 +54,6 @@ def run_in_parts(module: nn.Module, stacked: Stacked, inputs: Tensor) -> Tensor:
         step = -(-models // (spare * -(-models // most)))
         parts = zip(*(tensor.split(step) for tensor in stacked.values()), strict=True)
         return torch.cat(slopes_side_by_side(run, [(inputs, *part) for part in parts]))
-
-
-def _double(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
-    """A module of the same parts and weights, to be run in another thread."""
-    if module not in known:
-        known[module] = found = copy(module)
-        found._parameters, found._buffers = dict(module._parameters), dict(module._buffers)
-        found._modules = {n: None if child is None else _double(child, known) for n, child in module._modules.items()}
-    return known[module]
 
 
 CONV2D = {"input": None, "weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}

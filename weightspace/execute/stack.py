@@ -6,6 +6,7 @@ One network is a stack of one; there is no second code path.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor, nn
@@ -67,3 +68,20 @@ def run_stacked(module: nn.Module, stacked: Stacked, inputs: Tensor, *, own: boo
         return functional_call(module, tensors, (x,))
 
     return torch.vmap(one, in_dims=(0, 0 if own else None), randomness="same")(dict(stacked), inputs)
+
+
+def twin(module: nn.Module) -> nn.Module:
+    """Return a module of the same parts and tensors, to be run in another thread.
+
+    While a module is run with other weights, it holds these (`functional_call`): two threads that ran one module would
+    run each other's networks.
+    """
+    return _twin(module, {})
+
+
+def _twin(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
+    if module not in known:
+        known[module] = found = copy(module)
+        found._parameters, found._buffers = dict(module._parameters), dict(module._buffers)
+        found._modules = {n: None if child is None else _twin(child, known) for n, child in module._modules.items()}
+    return known[module]
