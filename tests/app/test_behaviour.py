@@ -1,9 +1,13 @@
 """Answers: accuracy as the population records it, confusion, agreement."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
+from torch import Generator
 
+from tests.execute.meeting import Meeting
 from weightspace.app.behaviour import MOST, Questions, answer, ask_of, describe_answers
 from weightspace.app.network import Network
 from weightspace.errors import ExplorerError, WeightspaceError
@@ -88,3 +92,14 @@ def test_other_weights_give_other_answers(population):
     turned = {name: t.flip(0) for name, t in network.checkpoint.tensors.items()}
     agreement = describe_answers(answer(network.module, turned, asked), asked, network.logits(asked))["agreement"]
     assert agreement < 0.5
+
+
+def test_requests_at_the_same_time_are_told_of_their_own_networks():
+    generator, module = Generator().manual_seed(0), Meeting(5, 3).eval()
+    x = torch.randn(4, 5, generator=generator)
+    networks = [{n: torch.randn(p.shape, generator=generator) for n, p in module.named_parameters()} for _ in range(2)]
+    asked = Questions("five numbers", x, torch.zeros(4, dtype=torch.int64), 3, x, 4)
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda tensors: answer(module, tensors, asked), networks))
+    for found, tensors in zip(told, networks, strict=True):
+        torch.testing.assert_close(found, x @ tensors["weight"].T + tensors["bias"])

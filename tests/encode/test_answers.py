@@ -1,12 +1,12 @@
 """What networks answer is their own, however many threads ask at once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from tests.execute.meeting import Meeting
 from weightspace.encode import stacked
 from weightspace.encode.answers import Runner
 from weightspace.encode.encoder import Encoder
@@ -15,20 +15,6 @@ from weightspace.execute.stack import run_stacked, twin
 from weightspace.nn.probes import ProbeBank
 from weightspace.zoo.stacks import Stack, encode_stack, stack_rows
 from weightspace.zoo.store import find_population
-
-
-class Meeting(nn.Linear):
-    """A layer that two threads are in at once."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs)
-        self.barrier = Barrier(2, timeout=20)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.barrier.wait()
-        told = super().forward(x)
-        self.barrier.wait()
-        return told
 
 
 def two_networks() -> tuple[dict[str, Tensor], ...]:
