@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import input_shape
 from weightspace.errors import ExplorerError
-from weightspace.execute.stack import run_stacked, twin
+from weightspace.execute.stack import run_stacked
 from weightspace.graph.trace.program import Program
 from weightspace.zoo.data import load_dataset, shift_dataset
 
@@ -105,7 +105,7 @@ def ask_of(dataset: str, shift: str = "none", data_dir: str | None = None) -> Qu
 def answer(module: nn.Module, tensors: Mapping[str, Tensor], asked: Questions) -> Float[Tensor, "inputs classes"]:
     """Return the logits of one network in single precision."""
     stack = {name: (t.float() if t.is_floating_point() else t)[None] for name, t in tensors.items()}
-    return run_stacked(twin(module), stack, asked.x)[0]  # another request may run it at the same time
+    return run_stacked(module, stack, asked.x)[0]
 
 
 def describe_answers(logits: Tensor, asked: Questions, original: Tensor | None = None) -> dict[str, Any]:

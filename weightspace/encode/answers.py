@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from weightspace.checkpoint.checkpoint import Checkpoint
 from weightspace.execute.images_last import run_in_parts
 from weightspace.execute.module import ProgramModule
-from weightspace.execute.stack import run_stacked, twin
+from weightspace.execute.stack import run_stacked
 from weightspace.graph.trace.program import Program
 from weightspace.nn.probes import RANKS, ProbeBank
 
@@ -40,7 +40,7 @@ class Runner:
         """
         dtype = probes.image.dtype
         cast = {name: t.to(dtype) if t.is_floating_point() else t for name, t in weights.items()}
-        module = _hollow(twin(self.module).to(probes.image.device, dtype))
+        module = _hollow(self.module.to(probes.image.device, dtype))
         found = run_networks(module, cast, probes(self.shape))
         return found.nan_to_num(posinf=0.0, neginf=0.0).to(dtype) if found.ndim == 3 else None
 

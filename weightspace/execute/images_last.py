@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from weightspace.execute.image_products import Window, convolve
-from weightspace.execute.stack import Stacked, run_stacked, twin
+from weightspace.execute.stack import Stacked, run_stacked
 from weightspace.execute.threads import Tensors, all_threads, one_thread, slopes_side_by_side, spare_threads
 
 IMAGES = 64
@@ -42,9 +42,8 @@ def run_in_parts(module: nn.Module, stacked: Stacked, inputs: Tensor) -> Tensor:
     widest = [tensor.shape[1] for tensor in stacked.values() if tensor.ndim == 5]
 
     def run(part: Tensors) -> Tensor:
-        own = module if spare == 1 else twin(module)
         with ImagesLast():
-            return run_stacked(own, dict(zip(stacked, part[1:], strict=True)), part[0])
+            return run_stacked(module, dict(zip(stacked, part[1:], strict=True)), part[0])
 
     with all_threads() if models == 1 else one_thread():
         if not widest or inputs.ndim != 4:

@@ -55,7 +55,7 @@ def run_stacked(module: nn.Module, stacked: Stacked, inputs: Tensor, *, own: boo
 
     `out[m] = module(inputs; stacked[m])`, differentiable in weights and inputs. Convolutions become grouped ones, so
     that a thousand small networks fill an accelerator. Random draws inside are the same for each network. A batch
-    norm in training mode updates its running statistics in `stacked` in place.
+    norm in training mode updates its running statistics in `stacked` in place. Several threads may run one module.
 
     Args:
         module: Holds the architecture and the mode (`train`, `eval`); its own weights are not used.
@@ -63,23 +63,20 @@ def run_stacked(module: nn.Module, stacked: Stacked, inputs: Tensor, *, own: boo
         inputs: Shared by all networks, `(inputs, ...)`; with `own`, `(models, inputs, ...)`.
         own: Whether each network has its own inputs.
     """
+    apart = _twin(module, {})
 
     def one(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(module, tensors, (x,))
+        return functional_call(apart, tensors, (x,))
 
     return torch.vmap(one, in_dims=(0, 0 if own else None), randomness="same")(dict(stacked), inputs)
 
 
-def twin(module: nn.Module) -> nn.Module:
-    """Return a module of the same parts and tensors, to be run in another thread.
+def _twin(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
+    """A module of the same parts and tensors.
 
     While a module is run with other weights, it holds these (`functional_call`): two threads that ran one module would
     run each other's networks.
     """
-    return _twin(module, {})
-
-
-def _twin(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
     if module not in known:
         known[module] = found = copy(module)
         found._parameters, found._buffers = dict(module._parameters), dict(module._buffers)
