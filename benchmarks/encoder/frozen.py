@@ -26,7 +26,7 @@ from benchmarks.encoder.results import summarise_fits
 from weightspace.encode.encoder import Encoder
 from weightspace.zoo.store import Population, find_population
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 TARGETS = {"test_accuracy": (False, "r2"), "label": (True, "accuracy")}
 """Property of a population, the first that it has: whether it is a class, and the score."""
 

@@ -5,6 +5,8 @@
 The number of updates is set so that training takes about `--seconds`, measured over the first updates. Every figure is
 of held-out runs (the part `test`), with networks run on the probes and without. OUT gets `train.json` and `encoder/`.
 
+With `--set 'start="NAME"' 'only="encoder.rows"'` a part of a trained encoder learns, and all else stays.
+
 `torchrun --nproc-per-node N -m benchmarks.encoder.train` with at least N `groups` trains in N processes; several may
 share an accelerator, which small networks do not keep busy.
 """
@@ -27,12 +29,12 @@ from weightspace import zoo
 from weightspace.encode.properties import PROPERTIES
 from weightspace.execute.processes import processes
 from weightspace.train.config import LEARNED, TrainConfig
-from weightspace.train.data import load_corpus
+from weightspace.train.encoder import Place, start_training
 from weightspace.train.finish import finish
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.predict import predict
 
-TRIAL, RECORDING = 20, 8
+TRIAL, RECORDING = 20, 24
 """Updates that are timed, and how many times as many on an accelerator, where the first of each kind are recorded."""
 
 
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="test")
+    parser.add_argument("--name", default="encoder")
     parser.add_argument("--set", nargs="*", default=[], help="key=value of the configuration or of its sizes")
     args = parser.parse_args()
     torch.set_float32_matmul_precision("high")
@@ -112,7 +115,7 @@ def main() -> None:
     given = {key: json.loads(value) for key, value in (pair.split("=") for pair in args.set)}
     sizes = replace(LEARNED, **{key: value for key, value in given.items() if hasattr(LEARNED, key)})
     rest = {key: value for key, value in given.items() if not hasattr(LEARNED, key)}
-    config = TrainConfig("encoder", tuple(args.populations), sizes=sizes, seed=args.seed, **rest)
+    config = TrainConfig(args.name, tuple(args.populations), sizes=sizes, seed=args.seed, **rest)
     with processes(args.device) as team:
         train(config, args, team.device, report=team.first)
 
@@ -120,14 +123,13 @@ def main() -> None:
 def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report: bool) -> None:
     """Train, and with `report` print, measure and save."""
     start = time.perf_counter()
-    inputs = config.inputs if config.behaviour else 0
+    out = Path(args.out)
     found = [zoo.load(name) for name in args.populations]
-    corpus = load_corpus(found, inputs=inputs, data_dir=args.data_dir, device=device)
-    print(
-        f"loaded in {time.perf_counter() - start:.1f} s: {sum(map(len, corpus.groups['train']))} networks", flush=True
-    )
-    training = EncoderTraining(config, corpus, device=device)
-    training.config = training.objective.config = replace(config, steps=steps_in(args.seconds, training))
+    training = start_training(config, found, Place(out / "state.pt", args.data_dir, device), device=device)
+    networks = sum(map(len, training.corpus.groups["train"]))
+    print(f"loaded in {time.perf_counter() - start:.1f} s: {networks} networks", flush=True)
+    steps = steps_in(args.seconds, training)
+    training.config = training.objective.config = replace(training.config, steps=steps)
     start = time.perf_counter()
 
     def tell(step: int, steps: int, losses: dict[str, float]) -> None:
@@ -135,7 +137,6 @@ def train(config: TrainConfig, args: argparse.Namespace, device: str, *, report:
             said = {name: round(value, 3) for name, value in losses.items()}
             print(f"{step}/{steps} {time.perf_counter() - start:.0f} s {said}", flush=True)
 
-    out = Path(args.out)
     training.run(state=out / "state.pt", report=tell if report else None)
     if not report:
         return

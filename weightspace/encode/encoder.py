@@ -31,7 +31,7 @@ from weightspace.graph.axes import GRAPH_VERSION
 from weightspace.latents.table import LatentTable
 from weightspace.nn.products import Products
 
-VERSION = 4
+VERSION = 5
 SEEDS = {"random-sweep": 0}
 
 

@@ -20,12 +20,13 @@ from weightspace.encode.weights import Weights, measure_weights, ready_weights, 
 from weightspace.execute.threads import one_thread, one_thread_back
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
+from weightspace.nn.energies import SCORES, evenness
 from weightspace.nn.names import WordTable
 from weightspace.nn.probes import ROWS, AnswerMap, ProbeBank, ProbeReadout
 from weightspace.nn.products import PLAIN, Products
 from weightspace.nn.readout import GAIN, Fingerprint, FixedReadOut, ReadOut, asinh, moments
 from weightspace.nn.seeded import draw
-from weightspace.nn.statistics import EXCESSES, RELATIVE, STATISTICS, describe
+from weightspace.nn.statistics import APART, RELATIVE, STATISTICS, describe
 from weightspace.nn.tiles import as_matrix
 
 EMPHASIS = {
@@ -38,13 +39,14 @@ EMPHASIS = {
     "signals": 0.3,
 }
 """How much each part of the read-out counts before training: enough of the fingerprint to see every broken tie."""
-FIXED, LEARNED_SHARE = {**EMPHASIS, "fingerprint": 0.12, "order": 0.0, "signals": 0.0}, 0.15
-"""How much each part counts in the fixed numbers of a vector, and the deviation of its learned numbers.
+FIXED, LEARNED_SHARE = {**EMPHASIS, "fingerprint": 0.16, "order": 0.0, "signals": 0.0}, 0.3
+"""How much each part counts in the fixed numbers of a vector, and the deviation of its learned numbers (decision 014).
 
 With more of the fingerprint small broken ties show more, and networks of one kind lie less close.
 """
-ENERGIES, EVENNESS = 4, 0.1
-"""Fixed numbers that only tell how unevenly energy is spread over rows and columns, and how much they count."""
+EVENNESS, WHOLE = 0.1, 4
+"""How much fixed numbers count that only tell how unevenly energy is spread over rows and columns; and which part of
+the waves beside fixed numbers is of the whole network, one in so many."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ class SweepConfig:
         probes: Learned inputs; 0 where a network is never run.
         hidden: Width of the layers between what is read off and the vector; 0 for a linear read-out.
         fixed: Numbers of the vector along fixed directions of what any network has, so that networks unlike those
-            learned from keep their distances; the last four of them tell of the energies of rows and columns alone,
+            learned from keep their distances; the last `SCORES` of them tell of the energies of rows and columns alone,
             by which trained tensors differ from shuffled ones. The rest is learned. 0 for none.
         answers: Numbers of the vector, the last ones, that tell what the network answers to the probes; 0 in networks
             that were not run. All others are of the weights alone.
+        row_hidden: Width of the layers that read answers to rows of numbers beside a matrix; 0 for the matrix alone.
     """
 
     width: int = 32
@@ -83,6 +86,7 @@ class SweepConfig:
     hidden: int = 0
     fixed: int = 0
     answers: int = 0
+    row_hidden: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +138,8 @@ class SweepNetwork(nn.Module):
         )
         said = config.pairs + config.width
         if config.waves:
-            self.fingerprint = Fingerprint(2 * said, config.waves, generator=generator)
+            whole = config.waves // WHOLE if config.fixed else 0
+            self.fingerprint = Fingerprint(2 * said, config.waves, whole=whole, generator=generator)
         self.scale = draw(RELATIVE, config.width, generator=generator)
         self.shape = draw(STATISTICS + context, config.features, generator=generator)
         self.phase = draw(1, config.features, generator=generator, scale=3.0)
@@ -142,7 +147,7 @@ class SweepNetwork(nn.Module):
         if config.probes:
             self.probes = ProbeBank(config.probes, generator=generator)
             self.images = AnswerMap(config.probes, config.answers, generator=generator)
-            self.rows = AnswerMap(ROWS * config.probes, config.answers, generator=generator)
+            self.rows = AnswerMap(ROWS * config.probes, config.answers, config.row_hidden, generator=generator)
         if config.signals:
             self.signals = Signals(config.signals, generator=generator)
             self.heard = draw(config.signals, config.width, generator=generator)
@@ -151,7 +156,7 @@ class SweepNetwork(nn.Module):
         emphasis = {name: (width, EMPHASIS[name]) for name, width in self._widths().items()}
         if config.fixed:
             told = [(width, FIXED[name]) for name, width in self._widths().items() if FIXED[name]]
-            self.likeness = FixedReadOut(told, config.fixed - ENERGIES, generator=generator)
+            self.likeness = FixedReadOut(told, config.fixed - SCORES, generator=generator)
         learned = config.latent - config.fixed - config.answers
         self.head = ReadOut([emphasis[name] for name in self._learned()], learned, config.hidden, generator=generator)
 
@@ -187,7 +192,7 @@ class SweepNetwork(nn.Module):
         stages = torch.cat([means @ features, heard], 2) @ self.stage
         together = heard / means.square().sum(1, keepdim=True).sqrt()  # the sum over the square root of how many
         parts = self._parts(plan, h, (features, together, stages))
-        energies = EVENNESS * moments(known[..., -EXCESSES:])
+        energies = EVENNESS * evenness(measures[..., APART])
         if self.config.signals:
             parts.append(self.silent.expand(len(rms), -1) if told is None else self.told(told))
         units = {name: state.expand(len(rms), -1, -1) for name, state in h.items()}

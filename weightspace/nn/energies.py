@@ -8,6 +8,9 @@ from torch import Tensor
 
 from weightspace.nn.tiles import group_tiles
 
+SCORES = 18
+"""Numbers of `evenness`."""
+
 
 def row_column_excess(
     rows: Float[Tensor, "models rows"],
@@ -45,6 +48,30 @@ def excess_of_groups(
         columns.append(squares.sum((2, 4)).flatten(1))
         fourths = fourths + squares.square().sum((1, 2, 3, 4))
     return row_column_excess(torch.cat(rows, 1), torch.cat(columns, 1), fourths, weight[0].numel())
+
+
+def evenness(excesses: Float[Tensor, "models tensors two"]) -> Float[Tensor, "models eighteen"]:
+    """Return scores of a whole network against shuffled numbers: of all its tensors, of their first half, of their last.
+
+    Of `n` excesses `z`, each about 0 give or take 1 if entries stand in random order, `sum z / sqrt(n)` and
+    `sum (z^2 - 1) / sqrt(2 n)` are so too, however many there are; small excesses of many tensors add up. Of rows, of
+    columns, and of both together; half the inverse hyperbolic sine of each. Tensors of one row or column, of which an
+    excess says nothing, do not count.
+
+    Args:
+        excesses: Of rows and of columns of each tensor, see `row_column_excess`; in the order of the network.
+    """
+    count = excesses.shape[1]
+    parts = excesses, excesses[:, : (count + 1) // 2], excesses[:, count // 2 :]
+    found = [_scores(z) for part in parts for z in (part[..., 0], part[..., 1], part.flatten(1))]
+    return torch.cat(found, 1).asinh() / 2
+
+
+def _scores(z: Float[Tensor, "models excesses"]) -> Float[Tensor, "models two"]:
+    known = z != 0
+    root = known.sum(1).clamp_min(1).to(z).sqrt()
+    beyond = torch.where(known, z.square() - 1, 0.0).sum(1) / (2**0.5 * root)
+    return torch.stack([z.sum(1) / root, beyond], 1)
 
 
 def _excess(energies: Float[Tensor, "models lines"], spread: Tensor, count: int) -> Float[Tensor, "models one"]:

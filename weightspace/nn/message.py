@@ -153,11 +153,13 @@ def own_waves(
     """Return the same of weights that sit on one side, told apart.
 
     They are centred over the positions and divided by their deviation first: gains all close to one say what they say
-    by how they differ. Their common value is in the block's statistics.
+    by how they differ. Their common value is in the block's statistics. Of such gains the mean is rounded, and a
+    second centring takes out what that leaves.
     """
     waves = _waves(weight[:, :, 0].to(dtype), kernel)
     if waves.shape[1] > 1:
-        waves, _ = standardise(waves, None, None)
+        for _ in range(2):
+            waves, _ = standardise(waves, None, None)
     return torch.cat([waves, waves[..., :1].abs()], 2)
 
 

@@ -103,6 +103,9 @@ def _as_amplitudes(x: Float[Tensor, "inputs channels ..."], waves: tuple[int, ..
 class AnswerMap(nn.Module):
     """Answers to the probes as numbers of a network, by one matrix: what a network does stays in plain sight.
 
+    With `hidden` what two layers make of these numbers is added to them. A network that stands for a picture answers
+    with the picture, and of what a picture shows a matrix reads little. They begin at nothing.
+
     Answers are read twice: in shape, centred over the outputs and divided by their root mean square, network by
     network; and in size, as log-probabilities down to -8 (as `asinh` where there is one output, for which softmax says
     nothing). The order of outputs has a meaning (classes), so both are projected on cosines over the outputs.
@@ -110,13 +113,19 @@ class AnswerMap(nn.Module):
     Args:
         probes: How many.
         numbers: Of a network.
-        generator: Draws the matrix.
+        hidden: Width of the layers; 0 for none.
+        generator: Draws the parameters.
     """
 
-    def __init__(self, probes: int, numbers: int, *, generator: Generator) -> None:
+    def __init__(self, probes: int, numbers: int, hidden: int = 0, *, generator: Generator) -> None:
         super().__init__()
         self.matrix = draw(2 * probes * CLASSES, numbers, generator=generator)
         self.offset = nn.Parameter(torch.zeros(numbers))
+        self.hidden = hidden
+        if hidden:
+            self.first = draw(numbers, hidden, generator=generator)
+            self.second = draw(hidden, hidden, generator=generator)
+            self.third = nn.Parameter(torch.zeros(hidden, numbers))
 
     @torch.no_grad()
     def start(self, codes: Float[Tensor, "models codes"], generator: Generator) -> None:
@@ -139,7 +148,11 @@ class AnswerMap(nn.Module):
 
     def forward(self, answers: Float[Tensor, "models probes outputs"]) -> Float[Tensor, "models numbers"]:
         """Return numbers of the networks."""
-        return codes(answers) @ self.matrix + self.offset
+        plain = codes(answers) @ self.matrix + self.offset
+        if not self.hidden:
+            return plain
+        x = silu(dropout(plain, DROPPED, self.training) @ self.first)
+        return plain + silu(dropout(x, DROPPED, self.training) @ self.second) @ self.third
 
 
 class ProbeReadout(nn.Module):

@@ -90,25 +90,37 @@ class Fingerprint(nn.Module):
     Rounding is amplified once, by at most `fast`, never along the depth as in a chaotic recurrence. Nothing of it is
     learned.
 
+    Waves of the whole network take the place of the fastest ones where there are some: `sin(g F M + q)` with the plain
+    sums `F = sqrt(stages) f`. They turn as far where one stage of a hundred says something else as where all do.
+
     Args:
         inputs: Width of a stage's read-out.
         waves: How many.
+        whole: Of the whole network, among them.
         generator: Draws the weights.
     """
 
-    slow, fast = 0.3, 300.0
+    slow, fast, turn = 0.3, 300.0, 4.0
     rates: Tensor
     phases: Tensor
+    mixing: Tensor
+    starts: Tensor
 
-    def __init__(self, inputs: int, waves: int, *, generator: Generator) -> None:
+    def __init__(self, inputs: int, waves: int, *, whole: int = 0, generator: Generator) -> None:
         super().__init__()
-        scales = torch.logspace(math.log10(self.slow), math.log10(self.fast), waves)
-        self.register_buffer("rates", draw(inputs, waves, generator=generator).detach() * scales)
-        self.register_buffer("phases", draw(1, waves, generator=generator, scale=math.pi).detach())
+        scales, kept = torch.logspace(math.log10(self.slow), math.log10(self.fast), waves), waves - whole
+        self.register_buffer("rates", (draw(inputs, waves, generator=generator).detach() * scales)[:, :kept])
+        self.register_buffer("phases", draw(1, waves, generator=generator, scale=math.pi).detach()[:, :kept])
+        self.whole = whole
+        if whole:
+            self.register_buffer("mixing", draw(kept, whole, generator=generator, scale=self.turn / kept**0.5).detach())
+            self.register_buffer("starts", draw(1, whole, generator=generator, scale=math.pi).detach())
 
     def forward(self, x: Float[Tensor, "models stages inputs"]) -> Float[Tensor, "models waves"]:
-        """Return the sum of the waves."""
-        return (x @ self.rates + self.phases).sin().sum(1) / math.sqrt(x.shape[1])
+        """Return the sums of the waves, then the waves of the whole."""
+        total = (x @ self.rates + self.phases).sin().sum(1)
+        found = total / math.sqrt(x.shape[1])
+        return torch.cat([found, (total @ self.mixing + self.starts).sin()], 1) if self.whole else found
 
 
 class ReadOut(nn.Module):

@@ -19,6 +19,8 @@ from weightspace.nn.tiles import cut_of, few_models, is_streamed, tiles
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 RELATIVE, EXCESSES, STATISTICS = 10, 2, 17
+APART = slice(-2 - EXCESSES, -2)
+"""Where measures tell the excesses of rows and of columns, see `row_column_excess`."""
 Sizes = tuple[int, int, int]
 """Numbers of outputs, inputs and taps."""
 
@@ -69,7 +71,7 @@ def describe(
     """
     fan_in, counts, roots, *logarithms = on(_sizes(shapes), measures)
     mean, square, spread = measures[..., :3].unbind(2)
-    shape, apart, top = measures[..., 3 : 3 + len(QUANTILES)], measures[..., -4:-2], measures[..., -2]
+    shape, apart, top = measures[..., 3 : 3 + len(QUANTILES)], measures[..., APART], measures[..., -2]
     rms = square.sqrt()
     unit = torch.where(rms > 0, rms, 1.0)
     top = top / unit

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from weightspace.encode.network import ENERGIES, SweepConfig
+from weightspace.encode.network import SweepConfig
 from weightspace.errors import ConfigError
+from weightspace.nn.energies import SCORES
 
 LEARNED = SweepConfig(
     width=32,
@@ -25,8 +26,9 @@ LEARNED = SweepConfig(
     hidden=384,
     fixed=48,
     answers=144,
+    row_hidden=512,
 )
-"""Sizes of a trained encoder: signals, stages in their order, probes, layers in the read-out."""
+"""Sizes of a trained encoder: signals, stages in their order, probes, layers in the read-outs."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class TrainConfig:
             statistics of the block that the second view lacks.
         paired: Share of groups of which there are two views; encoding them twice costs as much as all the rest.
         inputs: Real inputs of each dataset on which answers are predicted.
+        start: A trained encoder to go on from, a name or a folder, whose sizes, names and scales hold; none if empty.
+        only: The part of it that learns, as `encoder.rows` or `predictor`; all if empty.
     """
 
     name: str
@@ -82,6 +86,8 @@ class TrainConfig:
     views: float = 0.2
     paired: float = 0.25
     inputs: int = 256
+    start: str = ""
+    only: str = ""
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -119,8 +125,8 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
         raise ConfigError(f"{source}: populations: {names!r} is no list of folders or names.")
     merged = {f.name: getattr(LEARNED, f.name) for f in fields(SweepConfig)} | sizes
     fixed, answers = merged["fixed"], merged["answers"]
-    if 0 < fixed <= ENERGIES:
-        raise ConfigError(f"{source}: sizes: fixed: {fixed} leaves nothing beside the {ENERGIES} numbers of energies.")
+    if 0 < fixed <= SCORES:
+        raise ConfigError(f"{source}: sizes: fixed: {fixed} leaves nothing beside the {SCORES} numbers of energies.")
     if fixed + answers >= merged["latent"]:
         raise ConfigError(
             f"{source}: sizes: fixed: {fixed} and answers: {answers} leave nothing to learn of the weights "

@@ -121,12 +121,18 @@ def _scale(values: Tensor) -> tuple[float, float]:
 
 
 def load_corpus(
-    populations: Sequence[Population], *, inputs: int = 0, data_dir: str | None = None, device: str = "cpu"
+    populations: Sequence[Population],
+    *,
+    classes: dict[str, list[str]] | None = None,
+    inputs: int = 0,
+    data_dir: str | None = None,
+    device: str = "cpu",
 ) -> Corpus:
     """Return the groups of populations; divergent networks and those that cannot be run are left out.
 
     Args:
         populations: Built here, so that their architectures can be run.
+        classes: Names of each property of names; those that the populations hold if None.
         inputs: Real training inputs of each dataset to predict answers on; 0 needs no data folder.
         data_dir: Folder of dataset files.
         device: Where weights and targets lie.
@@ -135,7 +141,7 @@ def load_corpus(
         ZooError: No population holds a network that can be used.
     """
     frames = [population.frame() for population in populations]
-    classes = find_classes(frames) | {"wiring": WIRINGS}
+    classes = classes or find_classes(frames) | {"wiring": WIRINGS}
     groups: dict[str, list[Group]] = {"train": [], "validation": [], "test": []}
     known: Plans = {}
     for population, frame in zip(populations, frames, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,8 +14,8 @@ from weightspace.execute.processes import processes
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import load_corpus
 from weightspace.train.finish import finish
-from weightspace.train.loop import EncoderTraining, Report
-from weightspace.zoo.store import find_population
+from weightspace.train.loop import EncoderTraining, Report, learns
+from weightspace.zoo.store import Population, find_population
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,40 @@ class Place:
     device: str = "cpu"
 
 
+def start_training(
+    config: TrainConfig, populations: Sequence[Population], place: Place, *, device: str
+) -> EncoderTraining:
+    """Return a training at its beginning, or at that of going on from a trained encoder.
+
+    Raises:
+        ConfigError: What learns is no part of the encoder, or the encoder to go on from has no read-outs.
+        EncoderError: There is none of this name.
+        ZooError: A population holds nothing to train on.
+        DataError: A dataset is missing.
+    """
+    start = Encoder.from_pretrained(config.start) if config.start else None
+    classes = None
+    if start is not None:
+        if start.predictor is None:
+            raise ConfigError(f"start: {config.start} has learned nothing; name a trained encoder.")
+        config, classes = replace(config, sizes=start.network.config), start.predictor.classes
+    inputs = config.inputs if config.behaviour else 0
+    corpus = load_corpus(populations, classes=classes, inputs=inputs, data_dir=place.data_dir, device=device)
+    training = EncoderTraining(config, corpus, start, device=device)
+    parts = [name for name, _ in training.objective.named_parameters() if name.startswith(("encoder.", "predictor."))]
+    if not any(learns(name, config) for name in parts):
+        known = sorted({".".join(name.split(".")[:2]) for name in parts})
+        raise ConfigError(f"only: {config.only!r} is no part of an encoder; there are {known}.")
+    return training
+
+
 def train_encoder(config: TrainConfig, place: Place, *, report: Report | None = None) -> Encoder | None:
     """Return the trained encoder; None in all processes but the first where there are several.
 
     A training that was stopped goes on from `place.state`.
 
     Raises:
-        ConfigError: There are more processes than groups in an update.
+        ConfigError: There are more processes than groups in an update, or see `start_training`.
         ZooError: A population is missing or holds nothing to train on.
         DataError: A dataset is missing.
     """
@@ -49,8 +77,6 @@ def train_encoder(config: TrainConfig, place: Place, *, report: Report | None = 
             )
         torch.set_float32_matmul_precision("high")
         populations = [find_population(name) for name in config.populations]
-        inputs = config.inputs if config.behaviour else 0
-        corpus = load_corpus(populations, inputs=inputs, data_dir=place.data_dir, device=team.device)
-        training = EncoderTraining(config, corpus, device=team.device)
+        training = start_training(config, populations, place, device=team.device)
         training.run(state=place.state, report=report if team.first else None)
         return finish(training) if team.first else None

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Generator, Tensor
 
 from weightspace.checkpoint.whole import replacing
+from weightspace.encode.encoder import Encoder
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import Corpus, Group, draw_shares
 from weightspace.train.heads import settle_heads
@@ -24,7 +25,7 @@ from weightspace.train.start import Asked, start_answers
 from weightspace.zoo.seeds import mix_seed
 
 Report = Callable[[int, int, dict[str, float]], None]
-CLIP = 1.0
+CLIP, HEADS = 1.0, "predictor.heads"
 CHECKS = 20
 """How often in a training the validation part is looked at, in equal distances."""
 
@@ -40,18 +41,22 @@ class EncoderTraining:
     Args:
         config: What to do.
         corpus: On what; groups of one plan are drawn together.
+        start: The encoder that `config.start` names; it learns in place.
         device: Where.
     """
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, *, device: str = "cpu") -> None:
+    def __init__(
+        self, config: TrainConfig, corpus: Corpus, start: Encoder | None = None, *, device: str = "cpu"
+    ) -> None:
         self.config, self.corpus, self.device, self.step = config, corpus, device, 0
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        self.objective = EncoderObjective(config, corpus).to(device)
-        matrices = [p for p in self.objective.parameters() if p.ndim > 1]
-        others = [p for p in self.objective.parameters() if p.ndim <= 1]
+        self.objective, self.fresh = EncoderObjective(config, corpus, start).to(device), start is None
+        for name, parameter in self.objective.named_parameters():
+            parameter.requires_grad_(learns(name, config))
+        self.parameters = [p for p in self.objective.parameters() if p.requires_grad]
+        matrices, others = ([p for p in self.parameters if (p.ndim > 1) == wide] for wide in (True, False))
         kinds = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(kinds, lr=config.learning_rate, betas=(0.9, 0.98), fused=device != "cpu")
-        self.parameters = list(self.objective.parameters())
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
         self.recorded = Recorded(self.parameters)
@@ -73,7 +78,7 @@ class EncoderTraining:
         """
         if state is not None and state.exists():
             self.restore(torch.load(state, weights_only=True, map_location=self.device))
-        elif not self.step:
+        elif not self.step and self.fresh:
             self._start()
         last = time.monotonic()
         while self.step < self.config.steps:
@@ -90,7 +95,7 @@ class EncoderTraining:
                 with replacing(state) as draft:
                     torch.save(self.state, draft)
         self.objective.load_state_dict(self.best)
-        if self.rank == 0:
+        if self.rank == 0 and learns(HEADS, self.config):
             generator = Generator(self.device).manual_seed(mix_seed(self.config.seed, "heads"))
             settle_heads(self.objective, self.corpus.groups, generator)
 
@@ -209,6 +214,17 @@ class EncoderTraining:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.least = state["best"], state["least"]
+
+
+def learns(name: str, config: TrainConfig) -> bool:
+    """Whether a parameter of an objective learns: of an encoder and its read-outs the part that is named, if one is.
+
+    Example:
+        >>> config = TrainConfig("x", ("y",), only="encoder.rows")
+        >>> [learns(name, config) for name in ("encoder.rows.matrix", "encoder.scale", "behaviour.matrices.0")]
+        [True, False, True]
+    """
+    return name.startswith(config.only) or not name.startswith(("encoder.", "predictor."))
 
 
 def schedule(step: int, config: TrainConfig) -> float:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import run_networks
+from weightspace.encode.encoder import Encoder
 from weightspace.encode.network import Encoding, SweepNetwork, learned_numbers
 from weightspace.encode.predictor import Predictor
 from weightspace.encode.properties import PROPERTIES
@@ -35,15 +36,19 @@ class EncoderObjective(nn.Module):
     Args:
         config: Sizes and weights of the losses.
         corpus: What is trained on.
+        start: A trained encoder, which is what learns, of these sizes; one is drawn if None.
     """
 
-    def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
+    def __init__(self, config: TrainConfig, corpus: Corpus, start: Encoder | None = None) -> None:
         super().__init__()
         generator = Generator().manual_seed(config.seed)
         self.config, real = config, RealAnswers(corpus.inputs, corpus.labels)
         self.spreads = corpus.spreads()
-        self.encoder = SweepNetwork(config.sizes, generator=generator)
-        self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
+        if start is None or start.predictor is None:
+            self.encoder = SweepNetwork(config.sizes, generator=generator)
+            self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
+        else:
+            self.encoder, self.predictor = start.network, start.predictor
         first = torch.zeros(1, dtype=torch.long)
         answers = [(g.dataset, real.of_weights(g, g.pick(first))) for g in corpus.groups["train"]]
         widths = {dataset: told.numel() for dataset, told in answers if told is not None}

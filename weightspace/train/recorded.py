@@ -77,10 +77,13 @@ class _Recording:
 def add_gradients(totals: Sequence[Tensor | None], gradients: Sequence[Tensor | None], share: float) -> None:
     """Add a share of gradients to totals, in place; where there is no gradient, the total stays."""
     pairs = [(total, grad) for total, grad in zip(totals, gradients, strict=True) if grad is not None]
-    torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=share)
+    if pairs:
+        torch._foreach_add_(*map(list, zip(*pairs, strict=True)), alpha=share)
 
 
 def take_gradients(loss: Loss, told: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Gradients:
     """Return `loss(*told)` and its gradients, None where there is none."""
     value = loss(*told)
-    return value.detach(), torch.autograd.grad(value.sum(), parameters, allow_unused=True) if parameters else ()
+    if not value.requires_grad:  # of none, or of what does not learn
+        return value, [None] * len(parameters)
+    return value.detach(), torch.autograd.grad(value.sum(), parameters, allow_unused=True)
