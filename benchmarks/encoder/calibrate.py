@@ -1,6 +1,6 @@
 """Calibrate an encoder again on the networks of populations: how much answers count, intervals, novelty; no weights.
 
-    python -m benchmarks.encoder.calibrate ENCODER POPULATION ... --out OUT
+    python -m benchmarks.encoder.calibrate ENCODER POPULATION ... --out OUT --device cuda
 
 Margins are those of the parts `validation`, novelty is measured from the parts `train`, both with networks run on the
 probes and without. Printed is the share of networks of the parts `test` whose accuracy (or class) the intervals hold,
@@ -25,16 +25,18 @@ from weightspace.zoo.store import Population, find_population
 Part = tuple[Tensor, dict[str, Tensor]]
 
 
-def read_part(encoder: Encoder, predictor: Predictor, populations: list[Population], part: str) -> Part:
+def read_part(encoder: Encoder, populations: list[Population], part: str, device: str) -> Part:
     """Return vectors and targets of the networks of a part, run and not; NaN where a target is not known."""
+    assert encoder.predictor is not None
     vectors, frames = [], []
     for population in populations:
         for run in (True, False):
-            rows, found = read_rows(encoder, population, population.frame(where=[("split", "==", part)]), View(run))
+            rows = population.frame(where=[("split", "==", part)])
+            rows, found = read_rows(encoder, population, rows, View(run, device=device))
             vectors.append(found)
             frames.append(rows)
     rows = pd.concat(frames, ignore_index=True)
-    read = read_targets(rows, predictor.classes)
+    read = read_targets(rows, encoder.predictor.classes)
     known = {name: torch.tensor(values, dtype=torch.float32) for name, values in read.items()}
     known["wiring"] = torch.full((len(rows),), float(WIRINGS.index("whole")))
     return torch.cat(vectors), known
@@ -59,15 +61,16 @@ def main() -> None:
     parser.add_argument("encoder")
     parser.add_argument("populations", nargs="+")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     encoder, populations = Encoder.from_pretrained(args.encoder), [find_population(name) for name in args.populations]
     predictor = encoder.predictor
     assert predictor is not None
-    tests = [(p.folder.name, read_part(encoder, predictor, [p], "test")) for p in populations]
+    tests = [(p.folder.name, read_part(encoder, [p], "test", args.device)) for p in populations]
     for name, part in tests:
         print(name, "before", coverage(predictor, *part))
-    learned, _ = read_part(encoder, predictor, populations, "train")
-    predictor.calibrate(learned, *read_part(encoder, predictor, populations, "validation"))
+    learned, _ = read_part(encoder, populations, "train", args.device)
+    predictor.calibrate(learned, *read_part(encoder, populations, "validation", args.device))
     encoder.save(args.out)
     for name, part in tests:
         print(name, "after", coverage(predictor, *part))

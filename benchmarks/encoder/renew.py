@@ -1,6 +1,7 @@
 """Make an encoder of version 5 out of one of version 4, and the decoders of its latents, without training.
 
-    git worktree add OLD a2c1 && python -m benchmarks.encoder.renew OLD/model_zoo/encoders/zoo-256 OLD/model_zoo/decoders/grey-10 --out NEW
+    git worktree add OLD 22cae08
+    python -m benchmarks.encoder.renew OLD/model_zoo/encoders/zoo-256 OLD/model_zoo/decoders/grey-10 --out NEW
 
 What was learned stays to the bit. Learned numbers count twice as much, 30 of the 44 fixed directions are kept, the
 fastest waves give way to waves of the whole network, and the scores of energies are no parameters (decision 014); the

@@ -12,7 +12,7 @@ steps: 3
 groups: 1
 batch_size: 16
 behaviour: 0
-sizes: {width: 8, pairs: 6, features: 12, stage: 10, latent: 16, depths: 3, probes: 4, hidden: 24, fixed: 6, answers: 4}
+sizes: {width: 8, pairs: 6, features: 12, stage: 8, latent: 34, depths: 3, probes: 4, hidden: 24, fixed: 24, answers: 4}
 """
 
 

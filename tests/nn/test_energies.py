@@ -5,7 +5,7 @@ import torch
 from torch import Generator
 
 from weightspace.nn import statistics
-from weightspace.nn.energies import row_column_excess
+from weightspace.nn.energies import SCORES, evenness, row_column_excess
 from weightspace.nn.statistics import EXCESSES, RELATIVE, tensor_statistics
 
 
@@ -79,3 +79,22 @@ def test_groups_have_rows_and_columns_of_their_own(monkeypatch, tile):
     plain, _ = tensor_statistics(weight, torch.float64)
     other, _ = tensor_statistics(turned, torch.float64)
     assert found[0, -1] > 0.5 and (other - plain)[0, -1].abs() > 0.1  # columns of all groups together would not stay
+
+
+def test_scores_of_shuffled_tensors_are_about_one_and_small_excesses_of_many_add_up():
+    even, uneven = drawn(400, 100, 2), drawn(400, 100, 2, seed=1) + 1
+    scores, found = ((2 * evenness(z)).sinh() for z in (even, uneven))
+    assert scores.shape == (400, SCORES)
+    assert scores.mean(0).abs().max() < 0.2 and (scores.std(0) - 1).abs().max() < 0.2
+    assert found[:, 0].mean() > 9 and (uneven.std((0, 1)) - 1).abs().max() < 0.05
+
+
+def test_scores_tell_which_half_is_uneven_and_do_not_count_what_no_excess_is_known_of():
+    z = torch.zeros(1, 8, 2, dtype=torch.float64)
+    z[:, :2], z[:, 6:] = 0.1, 3.0
+    _, first, last = evenness(z).split(6, 1)
+    assert last[0, 0] > 10 * first[0, 0]
+    known = torch.cat([z[:, :2], z[:, 6:]], 1)
+    torch.testing.assert_close(evenness(known), evenness(z))
+    alone = evenness(z[:, :1]).split(6, 1)
+    assert all(part.equal(alone[0]) for part in alone)

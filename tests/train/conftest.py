@@ -17,13 +17,14 @@ SMALL = SweepConfig(
     waves=4,
     features=12,
     stage=10,
-    latent=16,
+    latent=34,
     signals=4,
     depths=3,
     probes=6,
     hidden=24,
-    fixed=6,
+    fixed=24,
     answers=4,
+    row_hidden=8,
 )
 RECIPE = {
     "name": "small_mlp",

@@ -125,8 +125,8 @@ batch_size: 12
 warmup: 2
 inputs: 6
 sizes:
-  {{width: 8, pairs: 6, waves: 4, features: 12, stage: 10, latent: 16, depths: 3, probes: 6, hidden: 24, signals: 4,
-   fixed: 6, answers: 4}}
+  {{width: 8, pairs: 6, waves: 4, features: 12, stage: 10, latent: 34, depths: 3, probes: 6, hidden: 24, signals: 4,
+   fixed: 24, answers: 4}}
 """
     (tmp_path / "config.yaml").write_text(text)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

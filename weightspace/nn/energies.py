@@ -51,7 +51,7 @@ def excess_of_groups(
 
 
 def evenness(excesses: Float[Tensor, "models tensors two"]) -> Float[Tensor, "models eighteen"]:
-    """Return scores of a whole network against shuffled numbers: of all its tensors, of their first half, of their last.
+    """Return scores of a network against shuffled numbers: of all its tensors, of their first half, of their last.
 
     Of `n` excesses `z`, each about 0 give or take 1 if entries stand in random order, `sum z / sqrt(n)` and
     `sum (z^2 - 1) / sqrt(2 n)` are so too, however many there are; small excesses of many tensors add up. Of rows, of
