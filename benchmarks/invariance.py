@@ -50,6 +50,8 @@ from weightspace.zoo.embed import embed_population
 from weightspace.zoo.store import Population, find_population
 
 LEGAL, ROUNDED, BROKEN, SCALED = 1e-4, 1e-2, 0.1, 1e-3
+SAME = 1e-6
+"""Share of a vector's length within which another one is the same network: vectors are in single precision."""
 BATCH = 1 << 23
 AROUND = 512
 """Networks of a population among which the nearest is looked for."""
@@ -114,12 +116,17 @@ def _real(encoder: Encoder, options: argparse.Namespace) -> dict[str, object]:
     tasks = []
     for i in np.flatnonzero(table["understood"] == 1):
         away = np.linalg.norm(vectors - vectors[i], axis=1)
-        nearest = float(away[(hashes != hashes[i]) & (away > 1e-6)].min())
+        nearest = float(away[(hashes != hashes[i]) & _elsewhere(away, vectors[i])].min())
         tasks.append((options.encoder, names.get(paths[i], table["id"][i]), paths[i], (nearest, options.ties)))
     tasks.sort(key=lambda task: -Path(task[2]).stat().st_size)
     with get_context("spawn").Pool(options.jobs) as pool:
         moves = pool.starmap(_moves_of, tasks, chunksize=1)
     return _summary(moves) | {"checkpoints": len(paths), "understood": len(tasks), "failed": int((~table.fine).sum())}
+
+
+def _elsewhere(away: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Which distances to a vector are more than rounding of its numbers."""
+    return away > SAME * np.linalg.norm(vector)
 
 
 def _manifest(folder: Path) -> dict[str, str]:
@@ -159,7 +166,7 @@ def _drawn(encoder: Encoder, population: Population, options: argparse.Namespace
         away = np.linalg.norm(vectors - vectors[i], axis=1)
         checkpoint = population.checkpoint(str(identity))
         graph = encoder.architectures.of(checkpoint).graph
-        nearest = float(away[away > 1e-6].min())
+        nearest = float(away[_elsewhere(away, vectors[i])].min())
         moves.append(_moves(encoder, str(identity), checkpoint, (nearest, options.ties, graph)))
     return _summary(moves) | {"networks": len(moves)}
 

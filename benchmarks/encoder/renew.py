@@ -4,9 +4,9 @@
     python -m benchmarks.encoder.renew OLD/model_zoo/encoders/zoo-256 OLD/model_zoo/decoders/grey-10 --out NEW
 
 What was learned stays to the bit. Learned numbers count twice as much, 30 of the 44 fixed directions are kept, the
-fastest waves give way to waves of the whole network, and the scores of energies are no parameters (decision 014); the
-layers that read answers to rows of numbers begin at nothing. A decoder looks at the learned numbers alone. Novelty is
-to be calibrated afterwards (`benchmarks.encoder.calibrate`).
+fastest waves give way to waves of the whole network, and the scores of energies are no parameters (decision 014). What
+reads pictures is drawn, and to be learned (`benchmarks.encoder.train` with `only="encoder.pictures"`), novelty to be
+calibrated (`benchmarks.encoder.calibrate`). A decoder looks at the learned numbers alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OLD_SHARE, OLD_FINGERPRINT = 0.15, 0.12
 def renew_encoder(folder: Path) -> Encoder:
     """Return the encoder of version 5 that keeps what one of version 4 has learned."""
     config, old = json.loads((folder / "config.json").read_text()), load_file(folder / "encoder.safetensors")
-    sizes = SweepConfig(**config["sizes"], row_hidden=LEARNED.row_hidden)
+    sizes = SweepConfig(**config["sizes"], picture=LEARNED.picture)
     network = SweepNetwork(sizes, generator=Generator().manual_seed(0))
     predictor = Predictor(sizes, config["classes"], config["scales"], generator=Generator().manual_seed(0))
     predictor.shares = dict(config.get("shares", {}))

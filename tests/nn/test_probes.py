@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Generator
 
+from weightspace.nn.answers import AnswerMap, ProbeReadout, codes
 from weightspace.nn.cosines import depth_cosines
-from weightspace.nn.probes import AnswerMap, ProbeBank, ProbeReadout, codes
+from weightspace.nn.probes import ProbeBank
 
 
 def bank(probes: int = 5) -> ProbeBank:
@@ -105,22 +106,3 @@ def test_too_few_networks_have_no_principal_components():
     before = told.matrix.clone()
     told.start(torch.randn(4, len(before)), Generator().manual_seed(0))
     assert told.matrix.equal(before)
-
-
-def test_layers_beside_the_matrix_begin_at_nothing_and_read_what_no_matrix_does():
-    """Whether two answers are of one sign: a matrix reads nothing of it."""
-    answers = torch.randn(512, 2, 1, generator=Generator().manual_seed(0))
-    wanted = (answers[:, :1, 0] * answers[:, 1:, 0]).sign()
-    plain, deep = (AnswerMap(2, 1, hidden, generator=Generator().manual_seed(1)) for hidden in (0, 32))
-    assert deep(answers).equal(plain(answers))
-    losses = {}
-    for told in (plain, deep):
-        optimizer = torch.optim.Adam(told.parameters(), lr=1e-2)
-        for _ in range(200):
-            optimizer.zero_grad()
-            loss = (told(answers) - wanted).square().mean()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            losses[told.hidden] = float((told.eval()(answers) - wanted).square().mean())
-    assert losses[32] < 0.5 < 0.9 < losses[0]

@@ -24,7 +24,7 @@ SMALL = SweepConfig(
     hidden=24,
     fixed=24,
     answers=4,
-    row_hidden=8,
+    picture=4,
 )
 RECIPE = {
     "name": "small_mlp",

@@ -47,7 +47,7 @@ def test_all_of_it_learns_and_its_sizes_and_names_hold(config, population, train
     assert found.network.config == before.network.config and found.predictor.classes == before.predictor.classes
     learned = {f"encoder.{name}" for name, _ in before.network.named_parameters()}
     left = learned - changed(parts(before), parts(found), learned)
-    assert all(name.startswith(("encoder.rows", "encoder.probes.row")) for name in left)  # all inputs are images
+    assert all(name.startswith(("encoder.rows", "encoder.pictures", "encoder.probes.row")) for name in left)  # all inputs are images
 
 
 @pytest.mark.parametrize("only", ["encoder.images", "predictor.heads"])
@@ -70,10 +70,8 @@ def test_networks_that_the_part_says_nothing_of_teach_nothing(config, population
 
 
 def test_what_does_not_exist_is_named(config, population, trained, tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"only: 'encoder.row_s' is no part .*'encoder.rows'"
-    ):
-        go_on(config, population, trained, tmp_path, only="encoder.row_s")
+    with pytest.raises(ConfigError, match=r"only: 'encoder.picture_s' is no part .*'encoder.pictures'"):
+        go_on(config, population, trained, tmp_path, only="encoder.picture_s")
     with pytest.raises(ConfigError, match="start: random-sweep has learned nothing"):
         go_on(config, population, "random-sweep", tmp_path)
     with pytest.raises(EncoderError, match="there is no encoder 'nowhere'"):

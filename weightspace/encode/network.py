@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import final
 
 import torch
@@ -15,16 +14,18 @@ from torch.nn.functional import layer_norm, silu
 from weightspace.encode.plan import SIZES, Plan
 from weightspace.encode.signals import Signals, evened
 from weightspace.encode.states import ROLES, AxisStates, UnitStates, joined
-from weightspace.encode.visit import About, Visit
+from weightspace.encode.visit import About, Visit, said_of
 from weightspace.encode.weights import Weights, measure_weights, ready_weights, thrifty
 from weightspace.execute.threads import one_thread, one_thread_back
+from weightspace.nn.answers import AnswerMap, ProbeReadout
 from weightspace.nn.constants import on
 from weightspace.nn.cosines import depth_cosines
 from weightspace.nn.energies import SCORES, evenness
 from weightspace.nn.names import WordTable
-from weightspace.nn.probes import ROWS, AnswerMap, ProbeBank, ProbeReadout
+from weightspace.nn.pictures import PictureMap
+from weightspace.nn.probes import ROWS, ProbeBank
 from weightspace.nn.products import PLAIN, Products
-from weightspace.nn.readout import GAIN, Fingerprint, FixedReadOut, ReadOut, asinh, moments
+from weightspace.nn.readout import Fingerprint, FixedReadOut, ReadOut, moments
 from weightspace.nn.seeded import draw
 from weightspace.nn.statistics import APART, RELATIVE, STATISTICS, describe
 from weightspace.nn.tiles import as_matrix
@@ -70,7 +71,8 @@ class SweepConfig:
             by which trained tensors differ from shuffled ones. The rest is learned. 0 for none.
         answers: Numbers of the vector, the last ones, that tell what the network answers to the probes; 0 in networks
             that were not run. All others are of the weights alone.
-        row_hidden: Width of the layers that read answers to rows of numbers beside a matrix; 0 for the matrix alone.
+        picture: Channels of the first of the convolutions that read the pictures of networks which take places in a
+            plane; 0 where these are asked for rows of numbers as others are.
     """
 
     width: int = 32
@@ -86,7 +88,7 @@ class SweepConfig:
     hidden: int = 0
     fixed: int = 0
     answers: int = 0
-    row_hidden: int = 0
+    picture: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +147,12 @@ class SweepNetwork(nn.Module):
         self.phase = draw(1, config.features, generator=generator, scale=3.0)
         self.stage = draw(config.features + 2 * said, config.stage, generator=generator)
         if config.probes:
-            self.probes = ProbeBank(config.probes, generator=generator)
+            self.probes = ProbeBank(config.probes, plane=bool(config.picture), generator=generator)
             self.images = AnswerMap(config.probes, config.answers, generator=generator)
-            self.rows = AnswerMap(ROWS * config.probes, config.answers, config.row_hidden, generator=generator)
+            self.rows = AnswerMap(ROWS * config.probes, config.answers, generator=generator)
+            if config.picture:
+                side = self.probes.side
+                self.pictures = PictureMap(side, config.answers, config.picture, generator=generator)
         if config.signals:
             self.signals = Signals(config.signals, generator=generator)
             self.heard = draw(config.signals, config.width, generator=generator)
@@ -186,7 +191,7 @@ class SweepNetwork(nn.Module):
         ready = ready_weights(plan, matrices, rms, how)
         h = self.states.start(plan)
         told = self._signal(plan, h, ready, rms) if self.config.signals else None
-        said = torch.cat([_said(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
+        said = torch.cat([said_of(self._sweep(h, plan, ready, contexts, way)) for way in ("ahead", "back")], 2)
         means = on(plan.owners, said)
         heard = means @ said
         stages = torch.cat([means @ features, heard], 2) @ self.stage
@@ -259,11 +264,16 @@ class SweepNetwork(nn.Module):
         return torch.cat(found, 1)
 
     def _read(self, answers: Tensor | None, models: int) -> Float[Tensor, "models numbers"]:
-        """Numbers of the answers to the probes, images or rows; 0 where there are none."""
+        """Numbers of the answers to the probes; 0 where there are none."""
         if answers is None:
             return self.stage.new_zeros(models, self.config.answers)
-        told = (self.images if answers.shape[1] == self.config.probes else self.rows)(answers)
+        told = self.reader(answers.shape[1])(answers)
         return LEARNED_SHARE * layer_norm(told, told.shape[1:])
+
+    def reader(self, asked: int) -> AnswerMap | PictureMap:
+        """Return what reads the answers to so many inputs: to images, to rows of numbers, or to places of a picture."""
+        known = {self.config.probes: self.images, ROWS * self.config.probes: self.rows}
+        return known[asked] if asked in known else self.pictures
 
     def _learned(self) -> list[str]:
         """Parts that the learned numbers are of: waves tell networks apart, and nothing of what they are."""
@@ -279,18 +289,3 @@ class SweepNetwork(nn.Module):
             "signals": c.features * bool(c.signals),
         }
         return {name: width for name, width in widths.items() if width}
-
-
-def _said(heard: list[tuple[Tensor, Tensor]]) -> Float[Tensor, "models edges said"]:
-    """What the segments of each edge said, added up and divided by the square root of how many they are."""
-    counts = tuple(mean.shape[1] for _, mean in heard)
-    each = [torch.cat(parts, 1) for parts in zip(*heard, strict=True)]
-    told = asinh(GAIN * torch.cat(each, 2))
-    return told if max(counts) == 1 else on(_sums(counts), told) @ told
-
-
-@lru_cache(maxsize=1024)
-def _sums(counts: tuple[int, ...]) -> Float[Tensor, "edges segments"]:
-    counted = torch.tensor(counts)
-    owner = torch.arange(len(counts)).repeat_interleave(counted)
-    return torch.nn.functional.one_hot(owner).double().T / counted.double().sqrt()[:, None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -13,7 +15,7 @@ from weightspace.encode.states import UnitStates, joined
 from weightspace.encode.weights import Weights
 from weightspace.nn.constants import on
 from weightspace.nn.message import KernelMessage, OwnMessage
-from weightspace.nn.readout import Correlation
+from weightspace.nn.readout import GAIN, Correlation, asinh
 from weightspace.nn.seeded import draw
 from weightspace.nn.units import UnitUpdate, standardise
 
@@ -113,3 +115,18 @@ class Visit(nn.Module):
         for name, state in zip(side.axes, states, strict=True):
             h[name] = state
         return correlation, mean
+
+
+def said_of(heard: list[tuple[Tensor, Tensor]]) -> Float[Tensor, "models edges said"]:
+    """Return what the segments of each edge said, added up and divided by the square root of how many they are."""
+    counts = tuple(mean.shape[1] for _, mean in heard)
+    each = [torch.cat(parts, 1) for parts in zip(*heard, strict=True)]
+    told = asinh(GAIN * torch.cat(each, 2))
+    return told if max(counts) == 1 else on(_sums(counts), told) @ told
+
+
+@lru_cache(maxsize=1024)
+def _sums(counts: tuple[int, ...]) -> Float[Tensor, "edges segments"]:
+    counted = torch.tensor(counts)
+    owner = torch.arange(len(counts)).repeat_interleave(counted)
+    return torch.nn.functional.one_hot(owner).double().T / counted.double().sqrt()[:, None]

@@ -100,7 +100,7 @@ class Fingerprint(nn.Module):
         generator: Draws the weights.
     """
 
-    slow, fast, turn = 0.3, 300.0, 4.0
+    slow, fast, turn = 0.3, 300.0, 1.0
     rates: Tensor
     phases: Tensor
     mixing: Tensor

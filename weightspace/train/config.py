@@ -26,7 +26,7 @@ LEARNED = SweepConfig(
     hidden=384,
     fixed=48,
     answers=144,
-    row_hidden=512,
+    picture=24,
 )
 """Sizes of a trained encoder: signals, stages in their order, probes, layers in the read-outs."""
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from weightspace.encode.answers import run_networks
 from weightspace.encode.network import SweepNetwork
-from weightspace.nn.probes import codes
+from weightspace.nn.answers import AnswerMap, codes
 from weightspace.train.data import single
 
 NETWORKS, TOGETHER = 1024, 128
@@ -51,15 +51,15 @@ def start_answers(
         return
     network.probes.start(inputs, generator)
     asked = list(populations)
-    for answers, rank in ((network.images, 3), (network.rows, 1)):
-        told = [part for each in asked for part in _codes_of(network, each, rank, generator)]
+    for answers in (network.images, network.rows):
+        told = [part for each in asked for part in _codes_of(network, each, answers, generator)]
         if told:
             answers.start(torch.cat(told), generator)
 
 
-def _codes_of(network: SweepNetwork, asked: Sequence[Asked], rank: int, generator: Generator) -> list[Tensor]:
-    """Codes of some networks of one population whose inputs are of a rank, each architecture in proportion."""
-    fitting = [each for each in asked if len(each.shape) == rank]
+def _codes_of(network: SweepNetwork, asked: Sequence[Asked], answers: AnswerMap, generator: Generator) -> list[Tensor]:
+    """Codes of some networks of one population whose answers are read alike, each architecture in proportion."""
+    fitting = [each for each in asked if network.reader(len(network.probes(each.shape))) is answers]
     share = NETWORKS / max(NETWORKS, sum(map(len, fitting)))
     found = []
     for each in fitting:
