@@ -18,7 +18,7 @@ from weightspace.train.config import LEARNED
 from weightspace.train.start import Asked, start_answers
 from weightspace.train.views import are_places, draw_move, moved, with_noise
 
-NOISE, MOVED, TOGETHER = 0.2, 0.06, 32
+NOISE, MOVED, TOGETHER = 0.2, 0.04, 32
 """Noise of weights in training and how far places are moved, see `views`; networks that see them at the same places."""
 
 

@@ -34,12 +34,12 @@ def test_every_side_and_number_of_outputs_is_read(side, outputs):
 
 def test_a_part_means_the_same_wherever_it_is():
     """Convolutions move with a picture, edges aside; a matrix on places would not."""
-    told, spot = PictureMap(32, 6, 4, generator=Generator().manual_seed(0)).eval(), torch.zeros(2, 32, 32)
-    spot[0, 12:16, 12:16] = spot[1, 16:20, 16:20] = torch.randn(4, 4, generator=Generator().manual_seed(1))
+    told, spot = PictureMap(48, 6, 4, generator=Generator().manual_seed(0)).eval(), torch.zeros(2, 48, 48)
+    spot[0, 20:24, 20:24] = spot[1, 24:28, 24:28] = torch.randn(4, 4, generator=Generator().manual_seed(1))
     maps = []
     told.norms[-1].register_forward_hook(lambda *found: maps.append(found[2]))
     told(spot.flatten(1)[..., None])
-    torch.testing.assert_close(maps[0][0, :, 1:-2, 1:-2], maps[0][1, :, 2:-1, 2:-1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(maps[0][0, :, 2:-3, 2:-3], maps[0][1, :, 3:-2, 3:-2], rtol=1e-4, atol=1e-4)
     assert (maps[0][0] - maps[0][1]).abs().max() > 0.1
 
 

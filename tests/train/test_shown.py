@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 from torch.nn.utils import parameters_to_vector
 
-from weightspace.nn import probes
+from weightspace.nn import answers
 from weightspace.train.data import load_corpus
 from weightspace.train.loop import EncoderTraining
 from weightspace.train.masked import Asked
@@ -40,7 +40,7 @@ def test_losses_hang_on_what_is_shown_and_on_parameters_alone(run, paired, facto
 
 
 def test_recorded_updates_are_those_that_are_computed_anew(config, population, device, monkeypatch):
-    monkeypatch.setattr(probes, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
+    monkeypatch.setattr(answers, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
     corpus = load_corpus([population], inputs=6, device=device)
     plain, recorded = (EncoderTraining(config, corpus, device=device) for _ in range(2))
     monkeypatch.setattr(plain.recorded, "gradients", lambda _, loss, told: take_gradients(loss, told, plain.parameters))

@@ -21,7 +21,7 @@ from benchmarks.encoder.target import Target
 from benchmarks.encoder.training import NeuralPeer, Run, Schedule, choose_share, read_networks
 from tests.benchmarks.encoder.conftest import MLP, shuffled
 from weightspace.encode.predictor import merged
-from weightspace.nn import probes
+from weightspace.nn import answers
 from weightspace.train.config import LEARNED
 from weightspace.train.recorded import Recorded
 
@@ -177,7 +177,7 @@ def test_inputs_that_are_places_are_moved_while_our_peer_learns_and_no_others(kn
 
 @pytest.mark.parametrize("run", [True, False])
 def test_gradients_taken_architecture_by_architecture_are_those_of_the_batch(run, two_widths, device, monkeypatch):
-    monkeypatch.setattr(probes, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
+    monkeypatch.setattr(answers, "DROPPED", 0.0)  # what is dropped is drawn elsewhere where updates are recorded
     networks = two_widths["train"].to(device)
     (batch,) = networks.batches(len(networks))
     assert len(batch.groups) == 2
