@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from weightspace.nn.constants import on
 from weightspace.nn.tiles import group_tiles
 
 SCORES = 18
@@ -61,17 +64,22 @@ def evenness(excesses: Float[Tensor, "models tensors two"]) -> Float[Tensor, "mo
     Args:
         excesses: Of rows and of columns of each tensor, see `row_column_excess`; in the order of the network.
     """
-    count = excesses.shape[1]
-    parts = excesses, excesses[:, : (count + 1) // 2], excesses[:, count // 2 :]
-    found = [_scores(z) for part in parts for z in (part[..., 0], part[..., 1], part.flatten(1))]
-    return torch.cat(found, 1).asinh() / 2
+    models, tensors, _ = excesses.shape
+    sets = on(_sets(tensors), excesses)
+    z = excesses.reshape(models, -1)
+    known = (z != 0).to(z)
+    root = (known @ sets).clamp_min(1).sqrt()
+    found = torch.stack([z @ sets, (z.square() - known) @ sets / 2**0.5], 2) / root[..., None]
+    return found.flatten(1).asinh() / 2
 
 
-def _scores(z: Float[Tensor, "models excesses"]) -> Float[Tensor, "models two"]:
-    known = z != 0
-    root = known.sum(1).clamp_min(1).to(z).sqrt()
-    beyond = torch.where(known, z.square() - 1, 0.0).sum(1) / (2**0.5 * root)
-    return torch.stack([z.sum(1) / root, beyond], 1)
+@lru_cache(maxsize=1024)
+def _sets(tensors: int) -> Float[Tensor, "excesses nine"]:
+    """Which excesses, of rows and columns in turn, each pair of scores is of."""
+    place = torch.arange(tensors).repeat_interleave(2)
+    parts = place >= 0, place < (tensors + 1) // 2, place >= tensors // 2
+    side = torch.arange(2).repeat(tensors)
+    return torch.stack([part & which for part in parts for which in (side == 0, side == 1, side >= 0)], 1).double()
 
 
 def _excess(energies: Float[Tensor, "models lines"], spread: Tensor, count: int) -> Float[Tensor, "models one"]:
