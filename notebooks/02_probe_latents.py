@@ -15,9 +15,9 @@
 # network is, with which optimizer it was trained, on how much data, for how long? And at which stage of the network
 # are they written?
 #
-# **Answer.** Accuracy, activation, width and depth can be read off almost perfectly by a linear probe, on training
-# runs that it has not seen; the optimizer, the learning rate and the share of data partly. Each score below stands
-# beside chance and beside a control that a probe passes by memory alone.
+# **Answer.** Accuracy and activation can be read off almost perfectly by a linear probe, on training runs that it has
+# not seen; two thirds of what tells width and depth; the optimizer, the learning rate and the share of data partly.
+# Each score below stands beside chance and beside a control that a probe passes by memory alone.
 
 # %%
 import matplotlib.pyplot as plt
@@ -138,7 +138,7 @@ figure.tight_layout()
 
 # %%
 score = summary["score"]
-assert score["test_accuracy"] > 0.9 and score["activation"] > 0.95 and score["width"] > 0.7 and score["depth"] > 0.6
+assert score["test_accuracy"] > 0.9 and score["activation"] > 0.95 and score["width"] > 0.6 and score["depth"] > 0.6
 assert (summary["selectivity"][["test_accuracy", "activation", "train_fraction", "optimizer"]] > 0).all()
 assert (summary["score"] > summary["chance"]).all() and (summary["p"] < 0.05).all()
 assert within[0] > 0.5
