@@ -36,7 +36,8 @@ def renew_encoder(folder: Path) -> Encoder:
     config, old = json.loads((folder / "config.json").read_text()), load_file(folder / "encoder.safetensors")
     sizes = SweepConfig(**config["sizes"], picture=LEARNED.picture)
     network = SweepNetwork(sizes, generator=Generator().manual_seed(0))
-    predictor = Predictor(sizes, config["classes"], config["scales"], generator=Generator().manual_seed(0))
+    scales = {name: tuple(pair) for name, pair in config["scales"].items()}
+    predictor = Predictor(sizes, config["classes"], scales, generator=Generator().manual_seed(0))
     predictor.shares = dict(config.get("shares", {}))
     kept = {name.removeprefix("network."): tensor for name, tensor in old.items() if name.startswith("network.")}
     new = network.state_dict()

@@ -5,7 +5,7 @@
 The number of updates is set so that training takes about `--seconds`, measured over the first updates. Every figure is
 of held-out runs (the part `test`), with networks run on the probes and without. OUT gets `train.json` and `encoder/`.
 
-With `--set 'start="NAME"' 'only="encoder.rows"'` a part of a trained encoder learns, and all else stays.
+With `--set 'start="NAME"' 'only="encoder.pictures"'` a part of a trained encoder learns, and all else stays.
 
 `torchrun --nproc-per-node N -m benchmarks.encoder.train` with at least N `groups` trains in N processes; several may
 share an accelerator, which small networks do not keep busy.

@@ -24,6 +24,7 @@ def test_what_is_not_said_is_the_default():
         ({"sizes": {"latent": -1}}, "latent: -1 is no whole number"),
         ({"sizes": {"latent": 16}}, "sizes: fixed: 48 and answers: 144 leave nothing to learn of the weights"),
         ({"sizes": {"fixed": 18}}, "sizes: fixed: 18 leaves nothing beside the 18 numbers of energies"),
+        ({"sizes": {"picture": 6}}, "sizes: picture: 6 is no multiple of 4"),
         ({"sizes": {"probes": 0}}, "sizes: answers: 144 numbers for 0 probes"),
     ],
 )

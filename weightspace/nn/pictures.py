@@ -43,7 +43,7 @@ class PictureMap(nn.Module):
     Args:
         side: Of the picture, in places.
         numbers: Of a network.
-        width: Channels of the first convolution; twice and four times as many of the next.
+        width: Channels of the first convolution, a multiple of `GROUPS`; twice and four times as many of the next.
         generator: Draws the parameters.
 
     Source:

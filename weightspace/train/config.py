@@ -12,6 +12,7 @@ import yaml
 from weightspace.encode.network import SweepConfig
 from weightspace.errors import ConfigError
 from weightspace.nn.energies import SCORES
+from weightspace.nn.pictures import GROUPS
 
 LEARNED = SweepConfig(
     width=32,
@@ -134,6 +135,8 @@ def parse_config(content: Mapping[str, Any], *, source: str = "config") -> Train
         )
     if bool(merged["probes"]) != bool(answers):
         raise ConfigError(f"{source}: sizes: answers: {answers} numbers for {merged['probes']} probes; set both or 0.")
+    if merged["picture"] % GROUPS:
+        raise ConfigError(f"{source}: sizes: picture: {merged['picture']} is no multiple of {GROUPS}.")
     return TrainConfig(**content | {"populations": tuple(names), "sizes": SweepConfig(**merged)})
 
 
