@@ -31,7 +31,7 @@ def test_an_encoder_is_trained_and_then_embeds_and_predicts(trained, capsys):
     assert run([*call, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["encoder"].startswith("mine-")
     table = pq.read_table(output)
-    assert table.schema.field("vector").type.list_size == 16
+    assert table.schema.field("vector").type.list_size == 34
     assert {"predicted_test_accuracy", "test_accuracy_low", "activation_likely", "novelty"} <= set(table.column_names)
 
 
