@@ -6,12 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import layer_norm
 
 from weightspace.encode import DEFAULT
 from weightspace.encode.encoder import Encoder
+from weightspace.encode.network import LEARNED_SHARE
+from weightspace.execute.module import from_module
 from weightspace.graph.symmetry.orders import random_permutations
 from weightspace.graph.symmetry.relabel import relabel
+from weightspace.nn.pictures import picture_places
 from weightspace.zoo.embed import embed_population
+from weightspace.zoo.families.signature import Signature
+from weightspace.zoo.families.siren import Siren
 from weightspace.zoo.store import find_population
 
 FOLDER = Path(str(files("weightspace.model_zoo"))) / "encoders" / DEFAULT
@@ -74,3 +80,17 @@ def test_a_relabelled_network_is_the_same_one(encoder, held_out):
         encoder.encode(c).vector for c in (checkpoint, moved, population.checkpoint(rows["id"].iloc[1]))
     )
     assert (here - there).norm() < 1e-4 * here.norm() < (here - other).norm()
+
+
+def test_a_network_that_takes_places_in_a_plane_is_asked_for_its_picture(encoder):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Siren(Signature((2,), 1), width=8, depth=1).eval()
+    vector = encoder.encode(from_module(module, (torch.zeros(3, 2),))).vector
+    network = encoder.network
+    with torch.no_grad():
+        asked = picture_places(network.probes.side).float()
+        shown, turned = (network.pictures(module(x)[None])[0] for x in (asked, asked.flip(1)))
+    answers = vector[-network.config.answers :] / LEARNED_SHARE
+    torch.testing.assert_close(answers, layer_norm(shown, shown.shape), rtol=1e-3, atol=1e-3)
+    assert (answers - layer_norm(turned, turned.shape)).abs().max() > 0.1
