@@ -14,7 +14,7 @@ from weightspace.execute.processes import processes
 from weightspace.train.config import TrainConfig
 from weightspace.train.data import load_corpus
 from weightspace.train.finish import finish
-from weightspace.train.loop import EncoderTraining, Report, learns
+from weightspace.train.loop import PARTS, EncoderTraining, Report, learns
 from weightspace.zoo.store import Population, find_population
 
 
@@ -53,7 +53,7 @@ def start_training(
     inputs = config.inputs if config.behaviour else 0
     corpus = load_corpus(populations, classes=classes, inputs=inputs, data_dir=place.data_dir, device=device)
     training = EncoderTraining(config, corpus, start, device=device)
-    parts = [name for name, _ in training.objective.named_parameters() if name.startswith(("encoder.", "predictor."))]
+    parts = [name for name, _ in training.objective.named_parameters() if name.startswith(PARTS)]
     if not any(learns(name, config) for name in parts):
         known = sorted({".".join(name.split(".")[:2]) for name in parts})
         raise ConfigError(f"only: {config.only!r} is no part of an encoder; there are {known}.")

@@ -25,7 +25,7 @@ from weightspace.train.start import Asked, start_answers
 from weightspace.zoo.seeds import mix_seed
 
 Report = Callable[[int, int, dict[str, float]], None]
-CLIP, HEADS = 1.0, "predictor.heads"
+CLIP, PARTS, HEADS = 1.0, ("encoder.", "predictor."), "predictor.heads"
 CHECKS = 20
 """How often in a training the validation part is looked at, in equal distances."""
 
@@ -224,7 +224,7 @@ def learns(name: str, config: TrainConfig) -> bool:
         >>> [learns(name, config) for name in ("encoder.rows.matrix", "encoder.scale", "behaviour.matrices.0")]
         [True, False, True]
     """
-    return name.startswith(config.only) or not name.startswith(("encoder.", "predictor."))
+    return name.startswith(config.only) or not name.startswith(PARTS)
 
 
 def schedule(step: int, config: TrainConfig) -> float:

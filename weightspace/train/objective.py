@@ -44,10 +44,11 @@ class EncoderObjective(nn.Module):
         generator = Generator().manual_seed(config.seed)
         self.config, real = config, RealAnswers(corpus.inputs, corpus.labels)
         self.spreads = corpus.spreads()
-        if start is None or start.predictor is None:
+        if start is None:
             self.encoder = SweepNetwork(config.sizes, generator=generator)
             self.predictor = Predictor(config.sizes, corpus.classes, corpus.scales(), generator=generator)
         else:
+            assert start.predictor is not None
             self.encoder, self.predictor = start.network, start.predictor
         first = torch.zeros(1, dtype=torch.long)
         answers = [(g.dataset, real.of_weights(g, g.pick(first))) for g in corpus.groups["train"]]

@@ -84,6 +84,6 @@ def add_gradients(totals: Sequence[Tensor | None], gradients: Sequence[Tensor | 
 def take_gradients(loss: Loss, told: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Gradients:
     """Return `loss(*told)` and its gradients, None where there is none."""
     value = loss(*told)
-    if not value.requires_grad:  # of none, or of what does not learn
-        return value, [None] * len(parameters)
+    if not parameters or not value.requires_grad:  # what does not learn has none
+        return value.detach(), [None] * len(parameters)
     return value.detach(), torch.autograd.grad(value.sum(), parameters, allow_unused=True)

@@ -59,11 +59,11 @@ def start_answers(
 
 def _codes_of(network: SweepNetwork, asked: Sequence[Asked], answers: AnswerMap, generator: Generator) -> list[Tensor]:
     """Codes of some networks of one population whose answers are read alike, each architecture in proportion."""
-    fitting = [each for each in asked if network.reader(len(network.probes(each.shape))) is answers]
-    share = NETWORKS / max(NETWORKS, sum(map(len, fitting)))
+    pairs = [(each, network.probes(each.shape)) for each in asked]
+    fitting = [(each, probes) for each, probes in pairs if network.reader(len(probes)) is answers]
+    share = NETWORKS / max(NETWORKS, sum(len(each) for each, _ in fitting))
     found = []
-    for each in fitting:
-        probes = network.probes(each.shape)
+    for each, probes in fitting:
         for places in torch.randperm(len(each), generator=generator)[: round(share * len(each)) or 1].split(TOGETHER):
             here = places.to(probes.device)
             weights = {name: single(tensor[here]) for name, tensor in each.weights.items()}
